@@ -1,0 +1,65 @@
+"""Draws the fixed evaluation pairs of a corpus and stores them in data/pairs/NAME.json.
+
+    python scripts/make_pairs.py furniture outputs/scenes/furniture64 --splits test test_author \
+        --make "python scripts/make_scenes.py furniture --output outputs/scenes/furniture64"
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from vnp_core.errors import OutputExistsError, exit_on_error
+from vnp_nerf.pairs import make_pairs, write_pairs
+from vnp_nerf.readers import open_collection
+
+PAIRS_FOLDER = Path(__file__).resolve().parents[1] / "data" / "pairs"
+
+
+@dataclass
+class MakePairs:
+    """Which views of which scenes are context, and which are asked for."""
+
+    corpus: tyro.conf.Positional[str]
+    """The corpus' name, which becomes the file's."""
+    root: tyro.conf.Positional[Path]
+    """Its folder: one category's, or one that holds a single category."""
+    make: str
+    """The command that made the corpus, for those who want to make it again."""
+    splits: tuple[str, ...] = ("test",)
+    """The splits that are evaluated."""
+    limit: int = 50
+    """At most so many objects of each split."""
+    contexts: int = 8
+    """Context views of each object; the first 1, 2, 3, ... of them are the smaller contexts."""
+    queries: int = 3
+    """Views of each object that are asked for."""
+    seed: int = 0
+    """Decides every draw."""
+    folder: Path = PAIRS_FOLDER
+    """Where pairs are kept."""
+
+
+def main(config: MakePairs) -> None:
+    path = config.folder / f"{config.corpus}.json"
+    if path.exists():
+        raise OutputExistsError(f"{path} exists, and results refer to it: remove it first to replace it")
+    pairs = make_pairs(
+        open_collection(config.root),
+        config.corpus,
+        config.make,
+        config.splits,
+        seed=config.seed,
+        contexts=config.contexts,
+        queries=config.queries,
+        limit=config.limit,
+    )
+    write_pairs(path, pairs)
+    counts = ", ".join(f"{split}: {len(scenes)} objects" for split, scenes in pairs.scenes.items())
+    Console().print(f"{path}: {counts}")
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main(tyro.cli(MakePairs, description=__doc__))

@@ -1,0 +1,52 @@
+"""Makes the tables of the README and the pages under docs/ anew from docs/results/*.json.
+
+    python scripts/make_tables.py            # rewrites the pages in place
+    python scripts/make_tables.py --check    # changes nothing; exit code 1 where a page is out of date
+
+What a table shows is written in the page itself: see `vnp_core/tables.py`.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from vnp_core.errors import exit_on_error
+from vnp_core.tables import fill_tables
+
+
+@dataclass
+class MakeTables:
+    """Fills the marked tables of all pages."""
+
+    root: Path = Path(__file__).resolve().parents[1]
+    """The repository: README.md, docs/ and the results files are looked for under it."""
+    check: bool = False
+    """Only say which pages are out of date."""
+
+
+def main(config: MakeTables) -> int:
+    """Returns the exit code: 1 where `check` found a page out of date."""
+    console = Console()
+    stale = 0
+    for page in sorted([*config.root.glob("*.md"), *config.root.glob("docs/**/*.md")]):
+        old = page.read_text(encoding="utf-8")
+        new = fill_tables(old, config.root)
+        if new == old:
+            continue
+        stale += 1
+        if not config.check:
+            temporary = page.with_name(f".{page.name}.{os.getpid()}")
+            temporary.write_text(new, encoding="utf-8")
+            temporary.replace(page)
+        console.print(
+            f"{page.relative_to(config.root)}: {'out of date' if config.check else 'tables made anew'}"
+        )
+    return 1 if config.check and stale else 0
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        raise SystemExit(main(tyro.cli(MakeTables)))

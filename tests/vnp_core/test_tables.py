@@ -1,0 +1,78 @@
+"""Tables: each value lands in its cell, and a page's tables are made anew without touching the rest of it."""
+
+from pathlib import Path
+
+import pytest
+
+from vnp_core.errors import ConfigError, DataError
+from vnp_core.results import Row, Stopwatch, write_results
+from vnp_core.tables import fill_tables, markdown_table
+
+
+def _row(model: str, condition: str, value: float, *, metric: str = "psnr", split: str = "test") -> Row:
+    return Row(model, "furniture", split, condition, metric, value, 0.5, 9)
+
+
+ROWS = [_row("ours", "views=1", 21.0), _row("ours", "views=2", 23.456), _row("white", "views=1", 11.0)]
+
+
+def test_every_value_lands_in_its_cell_and_gaps_are_dashes() -> None:
+    assert markdown_table(ROWS).splitlines() == [
+        "| model | views=1 | views=2 |",
+        "|---|---:|---:|",
+        "| ours | 21.00 | 23.46 |",
+        "| white | 11.00 | - |",
+    ]
+
+
+def test_the_best_of_each_column_is_bold_and_errors_follow_their_value() -> None:
+    assert "| ours | **21.0** ± 0.5 | **23.5** ± 0.5 |" in markdown_table(
+        ROWS, digits=1, stderr=True, best="max"
+    )
+    assert "| white | **11.00** | - |" in markdown_table(ROWS, best="min")
+
+
+def test_two_values_for_one_cell_no_rows_and_unknown_fields_are_refused() -> None:
+    with pytest.raises(DataError, match="one cell"):
+        markdown_table([*ROWS, _row("ours", "views=1", 22.0, metric="ssim")])
+    with pytest.raises(DataError, match="no row"):
+        markdown_table([])
+    with pytest.raises(ConfigError, match="'colour'"):
+        markdown_table(ROWS, down=["colour"])
+    with pytest.raises(ConfigError, match="best"):
+        markdown_table(ROWS, best="most")
+
+
+def test_a_page_is_filled_between_its_markers_and_filling_again_changes_nothing(tmp_path: Path) -> None:
+    rows = [
+        *ROWS,
+        _row("ours", "views=1", 0.9, metric="ssim"),
+        _row("ours", "views=1", 19.0, split="test_author"),
+    ]
+    write_results(tmp_path / "r.json", Stopwatch("bench", seed=0).results(rows))
+    marker = "<!-- table results=r.json metric=psnr across=split+condition model=ours best=max digits=1 -->"
+    page = f"# Title\n\n{marker}\nold words\n<!-- end table -->\n\nThe end | of it.\n"
+    filled = fill_tables(page, tmp_path)
+    assert "| model | test, views=1 | test, views=2 | test_author, views=1 |" in filled
+    assert "| ours | **21.0** | **23.5** | **19.0** |" in filled
+    assert "old words" not in filled
+    assert "white" not in filled
+    assert filled.startswith("# Title\n\n<!-- table")
+    assert filled.endswith("<!-- end table -->\n\nThe end | of it.\n")
+    assert fill_tables(filled, tmp_path) == filled
+
+
+def test_a_page_with_two_tables_gets_both(tmp_path: Path) -> None:
+    write_results(tmp_path / "r.json", Stopwatch("bench", seed=0).results(ROWS))
+    one = "<!-- table results=r.json model={} -->\n<!-- end table -->\n"
+    filled = fill_tables(one.format("ours") + "between\n" + one.format("white"), tmp_path)
+    assert filled.index("| ours |") < filled.index("between") < filled.index("| white |")
+
+
+@pytest.mark.parametrize(
+    "request_words", ["metric=psnr", "results=r.json colour=red", "results=r.json digits=x"]
+)
+def test_a_marker_that_makes_no_sense_is_refused(tmp_path: Path, request_words: str) -> None:
+    write_results(tmp_path / "r.json", Stopwatch("bench", seed=0).results(ROWS))
+    with pytest.raises(ConfigError):
+        fill_tables(f"<!-- table {request_words} -->\n<!-- end table -->\n", tmp_path)

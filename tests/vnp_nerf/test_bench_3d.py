@@ -1,0 +1,118 @@
+"""The benchmark script on a corpus of a few pictures: from the command line to JSON, tables and sheet."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vnp_core.encoder import EncoderConfig
+from vnp_core.errors import ConfigError, DataError
+from vnp_core.latents import LatentConfig
+from vnp_core.results import read_results
+from vnp_nerf.cameras import orbit_cameras
+from vnp_nerf.library import build_model, save_model
+from vnp_nerf.pairs import make_pairs, write_pairs
+from vnp_nerf.radiance import RadianceConfig
+from vnp_nerf.readers import open_collection
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SIZE, VIEWS = 16, 6
+
+
+def load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of random pictures, its pairs, and tiny untrained weights."""
+    root = tmp_path_factory.mktemp("bench")
+    generator = np.random.default_rng(0)
+    cameras = orbit_cameras(VIEWS, 4.0, 20.0, 30.0, SIZE, SIZE)
+    names = {"train": ["a", "b"], "test": ["c", "d"], "test_author": ["e"]}
+    for name in "abcde":
+        folder = root / "noise" / name
+        folder.mkdir(parents=True)
+        frames = []
+        for view, pose in enumerate(cameras.camera_to_world.tolist()):
+            pixels = generator.integers(0, 256, (SIZE, SIZE, 4), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{view}.png")
+            frames.append({"file_path": f"{view}.png", "transform_matrix": [*pose, [0, 0, 0, 1]]})
+        (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.5, "frames": frames}))
+    (root / "noise_splits.json").write_text(json.dumps(names))
+    pairs = make_pairs(
+        open_collection(root / "noise"), "noise", "-", ["test", "test_author"], contexts=3, queries=2
+    )
+    write_pairs(root / "pairs" / "noise.json", pairs)
+    torch.manual_seed(0)
+    config = RadianceConfig(
+        canvas=16,
+        encoder=EncoderConfig(width=16, layers=1, heads=2, hidden=16),
+        latents=LatentConfig(levels=1, dim=4, hidden=8),
+        plane_cells=4,
+        plane_resolution=4,
+        plane_channels=4,
+        plane_layers=1,
+        local_channels=4,
+        local_width=8,
+        width=16,
+        render_samples=4,
+    )
+    save_model(root / "tiny.safetensors", build_model(config), {})
+    return root
+
+
+def test_the_script_writes_results_tables_and_a_sheet(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = load_script("bench_3d")
+    config = bench.Bench3D(
+        data=(f"noise:{workplace / 'noise'}",),
+        weights=(str(workplace / "tiny.safetensors"),),
+        splits=("test", "test_author", "elsewhere"),
+        views=(1, 3),
+        lookup=True,
+        output=workplace / "out" / "results.json",
+        sheet=workplace / "out" / "sheet.png",
+        sheet_objects=1,
+        pairs=workplace / "pairs",
+        device="cpu",
+    )
+    bench.main(config)
+    results = read_results(config.output)
+    assert {row.model for row in results.rows} == {
+        "tiny",
+        "white",
+        "mean-picture",
+        "nearest-view",
+        "nearest-object",
+    }
+    assert {(row.split, row.n) for row in results.rows} == {("test", 2), ("test_author", 1)}
+    assert {row.condition for row in results.rows} == {"views=1", "views=3"}
+    assert Image.open(config.sheet).size[0] > 9 * SIZE
+    printed = capsys.readouterr().out
+    assert "noise, psnr_fg" in printed
+    assert str(config.output.name) in printed
+
+
+def test_a_corpus_without_a_name_pairs_or_wanted_split_is_refused(workplace: Path) -> None:
+    bench = load_script("bench_3d")
+    folder = str(workplace / "noise")
+    with pytest.raises(ConfigError, match="NAME:FOLDER"):
+        bench.open_corpus(folder, workplace / "pairs", ["test"])
+    with pytest.raises(DataError, match="no pairs"):
+        bench.open_corpus(f"other:{folder}", workplace / "pairs", ["test"])
+    with pytest.raises(ConfigError, match="none of"):
+        bench.open_corpus(f"noise:{folder}", workplace / "pairs", ["val"])

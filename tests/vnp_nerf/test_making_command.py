@@ -1,0 +1,61 @@
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import trimesh
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_scenes.py"
+
+
+@pytest.fixture
+def command(monkeypatch):
+    spec = importlib.util.spec_from_file_location("make_scenes", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "make_scenes", module)
+    spec.loader.exec_module(module)
+
+    def run(*arguments):
+        monkeypatch.setattr(
+            sys, "argv", ["make_scenes.py", *map(str, arguments), "--processes", "1", "--size", "8"]
+        )
+        module.main()
+
+    return run
+
+
+def test_shapes_come_with_splits_for_each_category(command, tmp_path, capsys):
+    command("shapes", "--output", tmp_path, "--categories", "lamps", "tables", "--count", "8", "--views", "1")
+    for category in ("lamp", "table"):
+        splits = json.loads((tmp_path / f"{category}_splits.json").read_text())
+        assert {name: len(members) for name, members in splits.items()} == {"train": 1, "val": 1, "test": 6}
+        assert len(list((tmp_path / f"{category}s").iterdir())) == 8
+    assert "8 written now" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_meshes_are_rendered_and_broken_ones_are_named(command, tmp_path, capsys):
+    source = tmp_path / "source"
+    source.mkdir()
+    trimesh.creation.box().export(source / "box.ply")
+    (source / "broken.glb").write_bytes(b"glTF")
+    command("meshes", source, "--output", tmp_path / "out", "--views", "2")
+    assert (tmp_path / "out" / "objects" / "box" / "transforms.json").is_file()
+    assert "left out: broken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["shapes", "--count", "0"], 11, "count is 0"),
+        (["shapes", "--views", "0", "--categories", "cars"], 11, "views is 0"),
+        (["shapes", "--categories", "boats"], 11, "no category 'boats'"),
+        (["furniture", "--deb", "absent.deb"], 12, "absent.deb doesn't exist"),
+        (["meshes", "absent"], 14, "absent is no folder"),
+    ],
+)
+def test_bad_requests_end_with_one_line_and_a_code(command, tmp_path, capsys, arguments, code, text):
+    with pytest.raises(SystemExit) as ended:
+        command(*arguments, "--output", tmp_path / "out")
+    assert ended.value.code == code
+    assert text in capsys.readouterr().err

@@ -1,0 +1,89 @@
+"""Every error that we raise on purpose, each with an exit code of its own.
+
+An error's text says what was wrong, what was given and what to do. Programs that end on one print that text
+and nothing else, and exit with the class's code, so that scripts can tell the cases apart.
+"""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import ClassVar
+
+
+class VNPError(Exception):
+    """Base of all our errors. `exit_code` is what a command ends with."""
+
+    exit_code: ClassVar[int] = 10
+
+
+class ConfigError(VNPError, ValueError):
+    """A configuration has an unknown key, a wrong type or values that contradict each other."""
+
+    exit_code = 11
+
+
+class DataError(VNPError, ValueError):
+    """Observations that no model can use: NaN, wrong shapes, unreadable files."""
+
+    exit_code = 12
+
+
+class SceneError(DataError):
+    """A scene's files are there and make no sense."""
+
+    exit_code = 13
+
+
+class SceneNotFoundError(SceneError):
+    """No scene where one was asked for."""
+
+    exit_code = 14
+
+
+class PictureError(SceneError):
+    """A picture is missing, truncated, or of another size than its camera says."""
+
+    exit_code = 15
+
+
+class CameraError(SceneError):
+    """A pose or its intrinsics describe no pinhole camera."""
+
+    exit_code = 16
+
+
+class ViewCountError(SceneError):
+    """A scene has fewer views than were asked for."""
+
+    exit_code = 17
+
+
+class CheckpointError(VNPError):
+    """Weights are damaged, or belong to another architecture."""
+
+    exit_code = 18
+
+
+class OutputExistsError(VNPError):
+    """The place to write to already holds a result, and we overwrite nothing."""
+
+    exit_code = 19
+
+
+class MissingDependencyError(VNPError, ImportError):
+    """An optional package or a system library is not installed."""
+
+    exit_code = 20
+
+
+@contextmanager
+def exit_on_error() -> Generator[None, None, None]:
+    """Ends the program with one printed line, and the error's own exit code, on any `VNPError`.
+
+    For the edges of programs only: code that is called as a library lets the error through.
+    """
+    try:
+        yield
+    except VNPError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error

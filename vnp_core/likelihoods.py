@@ -1,0 +1,114 @@
+"""Predictive distributions: a Gaussian at each target and draw, mixed over the draws of the latents.
+
+Two scores, never mixed: *per point*, log mean_k p(y_i | z_k) of each target; and *joint*, log mean_k prod_i
+p(y_i | z_k), in which one draw has to explain all targets at once. Both add up in float64.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from vnp_core.errors import ConfigError
+from vnp_core.latents import standard_noise
+from vnp_core.objectives import log_mean_exp
+
+SMALLEST_STD = 1e-20
+"""What keeps float32 from rounding a standard deviation to 0 where the floor is 0; far below any data's
+noise.
+"""
+
+
+def accumulator(device: torch.device) -> torch.dtype:
+    """The type that log-likelihoods add up in: float64, but float32 on Apple's GPUs, which know no other."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """K equally likely hypotheses; under each, every channel of every target is a Gaussian of its own."""
+
+    means: Float[Tensor, "B K M Y"]
+    stds: Float[Tensor, "B K M Y"]
+
+    @property
+    def mean(self) -> Float[Tensor, "B M Y"]:
+        """Mean of the mixture."""
+        return self.means.mean(1)
+
+    @property
+    def variance(self) -> Float[Tensor, "B M Y"]:
+        """Variance of the mixture: the mean of the variances plus the variance of the means."""
+        return self.stds.square().mean(1) + self.means.var(1, correction=0)
+
+    def sample(self, generator: Generator) -> Float[Tensor, "B K M Y"]:
+        """One sample of the targets under each hypothesis, observation noise included."""
+        return self.means + self.stds * standard_noise(self.means.shape, generator, self.means)
+
+    def log_probs(
+        self, y: Float[Tensor, "B M Y"], mask: Bool[Tensor, "B M"] | None = None
+    ) -> Float[Tensor, "B K M"]:
+        """Log-density of each target under each hypothesis, summed over channels; 0 where the mask says
+        absent.
+        """
+        kind = accumulator(y.device)
+        if mask is not None:
+            y = y.masked_fill(~mask[..., None], 0.0)
+        stds = self.stds.to(kind)
+        z = (y[:, None].to(kind) - self.means.to(kind)) / stds
+        each = (-0.5 * z.square() - stds.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
+        return each if mask is None else each.masked_fill(~mask[:, None], 0.0)
+
+
+@dataclass(frozen=True)
+class GaussianHead:
+    """Raw outputs to Gaussians: std = floor + (1 - floor) softplus(raw). A floor of 0 is allowed.
+
+    A floor of .1 caps a target's log-density at 1.384 nats a channel, one of .05 at 2.077.
+    """
+
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.floor < 1:
+            raise ConfigError(f"The floor of sigma lies in [0, 1); given was {self.floor}.")
+
+    def outputs(self, y_dim: int) -> int:
+        """How many raw outputs a value of `y_dim` channels needs."""
+        return 2 * y_dim
+
+    def __call__(self, raw: Float[Tensor, "B K M 2Y"]) -> GaussianMixture:
+        """The first half of the channels are means, the second raw scales; float32 or better comes out."""
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+        means, scales = raw.chunk(2, dim=-1)
+        stds = self.floor + (1 - self.floor) * F.softplus(scales)
+        return GaussianMixture(means, stds.clamp(min=SMALLEST_STD))
+
+
+def joint_log_likelihood(log_probs: Float[Tensor, "B K M"]) -> Float[Tensor, "B K"]:
+    """Log-density of all targets together under each draw. `log_probs` is 0 for absent targets."""
+    return log_probs.sum(-1)
+
+
+def point_score(
+    log_probs: Float[Tensor, "B K M"], mask: Bool[Tensor, "B M"] | None = None
+) -> Float[Tensor, "B"]:
+    """Log mean over draws at each target, then the mean over targets; nats a target."""
+    each = log_mean_exp(log_probs, 1)  # absent targets: log mean exp 0 = 0
+    return each.sum(-1) / _counts(log_probs, mask)
+
+
+def joint_score(
+    log_probs: Float[Tensor, "B K M"], mask: Bool[Tensor, "B M"] | None = None
+) -> Float[Tensor, "B"]:
+    """Log mean over draws of the targets' joint density, divided by their number; nats a target."""
+    return log_mean_exp(joint_log_likelihood(log_probs), 1) / _counts(log_probs, mask)
+
+
+def _counts(log_probs: Float[Tensor, "B K M"], mask: Bool[Tensor, "B M"] | None) -> Float[Tensor, "B"]:
+    if mask is None:
+        return log_probs.new_full(log_probs.shape[:1], max(1, log_probs.shape[-1]))
+    return mask.sum(-1).clamp(min=1).to(log_probs.dtype)

@@ -1,0 +1,83 @@
+"""Linear maps that a latent rescales: the modulated MLP (Guo et al. 2023, section 3.3, after StyleGAN 2)."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vnp_core.errors import ConfigError
+from vnp_core.mlp import MLP
+
+
+class ModulatedLinear(nn.Module):
+    """y_o = sum_i W_oi x_i with W_oi = w_oi s_i / sqrt(sum_i (w_oi s_i)^2 + 1e-8), where s = affine(style).
+
+    w and the affine's matrix are standard normal at the start and scaled at run time by 1 / sqrt(inputs), so
+    that Adam's steps are alike for all widths; the affine's bias starts at 1, so that style 0 changes
+    nothing.
+    """
+
+    def __init__(self, inputs: int, outputs: int, style_width: int, *, initial_scale: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(initial_scale * torch.randn(outputs, inputs))
+        self.affine_weight = nn.Parameter(torch.randn(inputs, style_width))
+        self.affine_bias = nn.Parameter(torch.ones(inputs))
+
+    def weights(self, style: Float[Tensor, "B S"]) -> Float[Tensor, "B out in"]:
+        """The modulated and demodulated matrix of each style, to be computed once a draw."""
+        scales = F.linear(style, self.affine_weight * style.shape[-1] ** -0.5, self.affine_bias)  # [B, in]
+        scaled = self.weight * self.weight.shape[-1] ** -0.5
+        modulated = scaled[None] * scales[:, None, :].to(scaled.dtype)
+        return modulated * (modulated.square().sum(-1, keepdim=True) + 1e-8).rsqrt()
+
+    def forward(
+        self, x: Float[Tensor, "B N in"], weights: Float[Tensor, "B out in"]
+    ) -> Float[Tensor, "B N out"]:
+        """Every point of a scene through that scene's own matrix."""
+        return torch.bmm(x, rearrange(weights, "b o i -> b i o"))
+
+
+class ModulatedWeights(NamedTuple):
+    """What one style makes of a `ModulatedBlock`: both of its matrices."""
+
+    first: Float[Tensor, "B D D"]
+    second: Float[Tensor, "B D D"]
+
+
+class ModulatedBlock(nn.Module):
+    """x + M2(act(M1 x)), both matrices modulated by the style; act(h) = sqrt(2) leaky_relu(h + b, 0.2)."""
+
+    def __init__(self, width: int, style_width: int) -> None:
+        super().__init__()
+        self.first = ModulatedLinear(width, width, style_width)
+        self.second = ModulatedLinear(width, width, style_width, initial_scale=(1 / 6) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def modulate(self, style: Float[Tensor, "B S"]) -> ModulatedWeights:
+        """Both matrices for each style."""
+        return ModulatedWeights(self.first.weights(style), self.second.weights(style))
+
+    def forward(self, x: Float[Tensor, "B N D"], weights: ModulatedWeights) -> Float[Tensor, "B N D"]:
+        """One step of the residual stream, under the weights of `modulate`."""
+        hidden = self.first(x, weights.first)
+        hidden = 2**0.5 * F.leaky_relu(hidden + self.bias.to(hidden.dtype), 0.2)
+        return x + self.second(hidden, weights.second)
+
+
+class ResidualBlock(nn.Module):
+    """x + MLP([extra, x]): the block between modulated ones, which no latent touches."""
+
+    def __init__(self, width: int, extra_width: int) -> None:
+        super().__init__()
+        if width < 1 or extra_width < 0:
+            raise ConfigError(
+                f"Widths of a residual block are positive; given were {width} and {extra_width}."
+            )
+        self.mlp = MLP(extra_width + width, width, width)
+
+    def forward(self, x: Float[Tensor, "B N D"], extra: Float[Tensor, "B N E"]) -> Float[Tensor, "B N D"]:
+        """One step of the residual stream, which sees `extra` anew."""
+        return x + self.mlp(torch.cat([extra, x], dim=-1))

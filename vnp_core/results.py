@@ -1,0 +1,220 @@
+"""The one format of every benchmark's results: a JSON file that says what was run, where, and what came out.
+
+A file holds one `Results`: the benchmark, the commit and whether the tree had changes on top of it, the
+command, the hardware, torch's version, the seed, the seconds it took, the most memory it held, and flat
+rows of scores. It is written in one move, so a reader never meets half a file, and checked when it is read.
+"""
+
+import json
+import math
+import os
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from vnp_core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score. Text fields may be empty; `stderr` is None where a score has no spread (a time, a count).
+
+    `condition` is `key=value` (`views=3`, `contexts=200`), several joined by commas, or empty.
+    """
+
+    model: str
+    task: str
+    split: str
+    condition: str
+    metric: str
+    value: float
+    stderr: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one run of a benchmark measured. `peak_bytes` is the GPU's if one was used, else the process's."""
+
+    bench: str
+    commit: str
+    dirty: bool
+    command: str
+    hardware: str
+    torch: str
+    seed: int
+    seconds: float
+    peak_bytes: int
+    rows: tuple[Row, ...]
+
+
+class Stopwatch:
+    """Starts at construction; `results` closes the account of a run."""
+
+    def __init__(self, bench: str, seed: int, device: torch.device | str = "cpu") -> None:
+        self.bench = bench
+        self.seed = seed
+        self.device = torch.device(device)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self.start = time.perf_counter()
+
+    def results(self, rows: Sequence[Row]) -> Results:
+        """The rows, with everything that says how they came about. Time and memory count up to now."""
+        commit, dirty = git_state(Path(__file__).resolve().parent)
+        return Results(
+            bench=self.bench,
+            commit=commit,
+            dirty=dirty,
+            command=command_line(),
+            hardware=hardware_name(self.device),
+            torch=str(torch.__version__),
+            seed=self.seed,
+            seconds=round(time.perf_counter() - self.start, 2),
+            peak_bytes=peak_bytes(self.device),
+            rows=tuple(rows),
+        )
+
+
+def mean_row(
+    model: str,
+    task: str,
+    split: str,
+    condition: str,
+    metric: str,
+    values: Sequence[float],
+    *,
+    digits: int = 6,
+) -> Row:
+    """The mean of `values` with its standard error, std / sqrt(n) with n - 1 degrees of freedom.
+
+    Values that are NaN (a score that an object does not have, such as a foreground it lacks) are left out
+    of all three numbers. Raises `DataError` where nothing is left.
+    """
+    kept = [value for value in values if not math.isnan(value)]
+    if not kept:
+        raise DataError(
+            f"no value of {metric} for {model} on {task}/{split} {condition}: nothing to take a mean of"
+        )
+    mean = math.fsum(kept) / len(kept)
+    stderr = None
+    if len(kept) > 1:
+        variance = math.fsum((value - mean) ** 2 for value in kept) / (len(kept) - 1)
+        stderr = round(math.sqrt(variance / len(kept)), digits)
+    return Row(model, task, split, condition, metric, round(mean, digits), stderr, len(kept))
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Writes `results` to `path`, one row a line, replacing in one move whatever was there.
+
+    Raises `DataError`, before anything is written, where a value is not finite: a table cannot show it.
+    """
+    for row in results.rows:
+        if not math.isfinite(row.value) or (row.stderr is not None and not math.isfinite(row.stderr)):
+            raise DataError(
+                f"results of {results.bench}: {row} is not finite; clamp the score where it is computed"
+            )
+    head = {field.name: getattr(results, field.name) for field in fields(results) if field.name != "rows"}
+    rows = ",\n".join("  " + json.dumps(asdict(row), ensure_ascii=False) for row in results.rows)
+    text = json.dumps(head, indent=1, ensure_ascii=False)[:-2] + f',\n "rows": [\n{rows}\n ]\n}}\n'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_results(path: Path) -> Results:
+    """Reads what `write_results` wrote. Raises `DataError` naming the file and the key that is wrong."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"no results at {path}: run its benchmark with --output {path}") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}") from error
+    head = _checked(raw, Results, str(path))
+    rows = [Row(**_checked(row, Row, f"{path}, row {index}")) for index, row in enumerate(head["rows"])]
+    arguments: dict[str, Any] = {**head, "rows": tuple(rows)}
+    return Results(**arguments)
+
+
+_KINDS: dict[Any, tuple[type, ...]] = {
+    str: (str,),
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    float | None: (int, float, type(None)),
+    tuple[Row, ...]: (list,),
+}
+
+
+def _checked(raw: object, cls: type[Row] | type[Results], where: str) -> dict[str, Any]:
+    """`raw` as keyword arguments of `cls`: its keys all there, none besides, each of the right kind."""
+    if not isinstance(raw, Mapping):
+        raise DataError(f"{where}: expected an object with keys, found {type(raw).__name__}")
+    given = cast("Mapping[str, Any]", raw)
+    expected = {field.name: field.type for field in fields(cls)}
+    if missing := expected.keys() - given.keys():
+        raise DataError(f"{where}: key {min(missing)!r} is missing")
+    if unknown := given.keys() - expected.keys():
+        raise DataError(f"{where}: key {min(unknown)!r} is none of this format ({', '.join(expected)})")
+    for key, kind in expected.items():
+        value = given[key]
+        # A bool is an int to Python, and neither a count nor a score to us.
+        if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind is not bool):
+            raise DataError(f"{where}: key {key!r} holds {value!r}, which is not of kind {kind}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise DataError(f"{where}: key {key!r} holds {value!r}; only finite numbers are results")
+    return dict(given)
+
+
+def git_state(folder: Path) -> tuple[str, bool]:
+    """The commit of `folder`, and whether tracked files differ from it; `('unknown', True)` outside git."""
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+        return run.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", True
+
+
+def command_line(arguments: Sequence[str] | None = None) -> str:
+    """The program's call as typed in the folder it was started from; paths inside it are relative."""
+    here = f"{Path.cwd()}{os.sep}"
+    words = [word.replace(here, "") for word in (sys.argv if arguments is None else arguments)]
+    if words and words[0].endswith(".py"):
+        words.insert(0, "python")
+    return shlex.join(words)
+
+
+def hardware_name(device: torch.device) -> str:
+    """The processor and the cores this process may use, and the GPU where `device` is one."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+        ]
+        name = models[0] if models else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+    return f"{gpu}{name}, {cores} core{'s' if cores > 1 else ''}"
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory held so far: torch's allocations on a GPU, the process's resident set on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,162 @@
+"""Scores of anything that predicts pictures, on fixed pairs of context and query views.
+
+A `Predictor` sees the first few context views of a `Case` and the query cameras, and gives pictures. Models
+and baselines are predictors alike, so all numbers of a table come from one loop.
+"""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vnp_core.errors import ViewCountError
+from vnp_core.results import Row, mean_row
+from vnp_nerf.image_metrics import foreground, over_white, picture_scores
+from vnp_nerf.pairs import Pairs, ScenePairs, paired_scenes
+from vnp_nerf.protocol import SceneModel
+from vnp_nerf.readers import Collection
+from vnp_nerf.rendering import Rendering, render_picture
+from vnp_nerf.scene import Scene
+from vnp_nerf.views import Views
+
+
+@dataclass
+class Case:
+    """One object to be scored: all its context views, in order, and its query views; B = 1, model frame."""
+
+    name: str
+    context: Views
+    query: Views
+
+    @classmethod
+    def from_scene(cls, scene: Scene, pairs: ScenePairs) -> "Case":
+        """Loads the pictures of a scene's pairs."""
+        return cls(scene.name, Views.from_scene(scene, pairs.context), Views.from_scene(scene, pairs.query))
+
+    def first_views(self, count: int) -> Views:
+        """The context of `count` views. Raises `ViewCountError` where the pairs hold fewer."""
+        if count > self.context.count:
+            raise ViewCountError(
+                f"{self.name}: {count} context views asked for, its pairs hold {self.context.count}"
+            )
+        return self.context.select_views(slice(count))
+
+
+def pictures_over_white(views: Views) -> list[Float[Tensor, "H W 3"]]:
+    """Every view's picture of the first scene, in its own size."""
+    sizes = views.sizes[0].tolist()
+    return [over_white(rgba[:, :h, :w]) for rgba, (h, w) in zip(views.rgba[0], sizes, strict=True)]
+
+
+def foregrounds(views: Views) -> list[Bool[Tensor, "H W"]]:
+    """Every view's object pixels of the first scene."""
+    sizes = views.sizes[0].tolist()
+    return [foreground(rgba[:, :h, :w]) for rgba, (h, w) in zip(views.rgba[0], sizes, strict=True)]
+
+
+class Predictor(Protocol):
+    """Whatever gives pictures of a case's query views over white."""
+
+    name: str
+    reads_context: bool
+    """False where the pictures are the same whatever the context: then they are made and scored once."""
+
+    def predict(self, case: Case, count: int) -> list[Float[Tensor, "H W 3"]]:
+        """The query pictures, given the first `count` context views."""
+        ...
+
+
+class ModelPredictor:
+    """A scene model at its latents' mean."""
+
+    reads_context = True
+
+    def __init__(self, name: str, model: SceneModel, device: torch.device | str = "cpu") -> None:
+        self.name = name
+        self.model = model
+        self.device = torch.device(device)
+
+    @torch.inference_mode()
+    def render(self, case: Case, count: int) -> list[Rendering]:
+        """Everything that the model renders of the query views, on the CPU."""
+        field = self.model.infer_field(self.model.encode(case.first_views(count).to(self.device)))
+        query = case.query.to(self.device)
+        cameras = zip(query.camera_to_world[0], query.intrinsics[0], query.sizes[0].tolist(), strict=True)
+        return [
+            render_picture(field, pose, intrinsics, height, width).map(lambda part: part.float().cpu())
+            for pose, intrinsics, (height, width) in cameras
+        ]
+
+    def predict(self, case: Case, count: int) -> list[Float[Tensor, "H W 3"]]:
+        """The rendered colours."""
+        return [rendering.rgb for rendering in self.render(case, count)]
+
+
+def cases_of(collection: Collection, pairs: Pairs, split: str, limit: int | None = None) -> Iterator[Case]:
+    """The cases of a split, each loaded when its turn comes; all pairs are held against the scenes first."""
+    for scene, stored in paired_scenes(collection, pairs, split)[:limit]:
+        yield Case.from_scene(scene, stored)
+
+
+def evaluate(
+    predictors: Sequence[Predictor],
+    collection: Collection,
+    pairs: Pairs,
+    splits: Sequence[str],
+    context_counts: Sequence[int] = (1, 2, 3, 5, 8),
+    *,
+    limit: int | None = None,
+    on_case: Callable[[str, int], None] = lambda split, done: None,
+) -> list[Row]:
+    """Mean scores over objects with standard errors: a row a predictor, split, number of views and metric.
+
+    An object's score is the mean over its query views. Metrics: those of `picture_scores`, and `seconds`, the
+    wall time for one query picture, inference of the field included. limit: only the first objects of each
+    split. on_case: is told the split and how many of its objects are done.
+    """
+    scores: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
+    for split in splits:
+        for done, case in enumerate(cases_of(collection, pairs, split, limit), start=1):
+            for predictor in predictors:
+                counts = context_counts if predictor.reads_context else context_counts[:1]
+                for count in counts:
+                    for metric, value in score_case(predictor, case, count).items():
+                        scores[predictor.name, split, count, metric].append(value)
+            on_case(split, done)
+    rows: list[Row] = []
+    for predictor in predictors:
+        for split in splits:
+            for count in context_counts:
+                scored = count if predictor.reads_context else context_counts[0]
+                for metric in [key[3] for key in scores if key[:3] == (predictor.name, split, scored)]:
+                    values = scores[predictor.name, split, scored, metric]
+                    rows.append(
+                        mean_row(predictor.name, pairs.corpus, split, f"views={count}", metric, values)
+                    )
+    return rows
+
+
+def score_case(predictor: Predictor, case: Case, count: int) -> dict[str, float]:
+    """One object's scores: means over its query views, or over those of them that have a foreground."""
+    start = time.perf_counter()
+    pictures = predictor.predict(case, count)
+    seconds = (time.perf_counter() - start) / len(pictures)
+    each = [
+        picture_scores(picture, truth, mask)
+        for picture, truth, mask in zip(
+            pictures, pictures_over_white(case.query), foregrounds(case.query), strict=True
+        )
+    ]
+    means = {metric: _mean([scores[metric] for scores in each]) for metric in each[0]}
+    return {**means, "seconds": seconds}
+
+
+def _mean(values: Sequence[float]) -> float:
+    kept = [value for value in values if not math.isnan(value)]
+    return math.fsum(kept) / len(kept) if kept else math.nan

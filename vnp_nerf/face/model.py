@@ -1,0 +1,296 @@
+"""The nerfstudio model: a scene model of ours, trained on batches of scenes, and looked at through one
+context at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras as NerfstudioCameras
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.model_components import renderers
+from nerfstudio.models.base_model import Model, ModelConfig
+from nerfstudio.utils import colormaps
+from torch import Tensor
+from torch.nn import Parameter
+
+from vnp_core.errors import DataError
+from vnp_nerf.axial_rendering import axial_directions
+from vnp_nerf.batches import TrainBatch
+from vnp_nerf.image_metrics import picture_scores, psnr
+from vnp_nerf.library import build_model
+from vnp_nerf.paper import PaperConfig
+from vnp_nerf.protocol import Field
+from vnp_nerf.radiance import RadianceConfig
+from vnp_nerf.ray_sampling import ball_span, stratified_edges
+from vnp_nerf.rendering import Rendering, composite
+from vnp_nerf.views import Views
+
+_SOLID = 0.5
+"""A ray that absorbs less light than this ends behind the object, as far as depth is concerned."""
+_BEHIND = 3**0.5
+"""Beyond this distance past the origin a ray has left the cube about the object's ball."""
+_NORMAL_REACH = 0.03
+"""Radius, model units, of the sphere on which densities are compared for a normal."""
+_GOLDEN = (1 + 5**0.5) / 2
+_ICOSAHEDRON = [
+    tuple(corner[(axis + turn) % 3] for axis in range(3))
+    for turn in range(3)
+    for corner in [(0.0, u, v * _GOLDEN) for u in (-1.0, 1.0) for v in (-1.0, 1.0)]
+]
+
+
+@dataclass
+class VNPModelConfig(ModelConfig):
+    """A scene model and how nerfstudio's tools see through it."""
+
+    _target: type = field(default_factory=lambda: VNPModel)
+    enable_collider: bool = False
+    """Rays are cut to the object's ball by the scene model itself."""
+    collider_params: dict[str, float] | None = None
+    """Not used."""
+    radiance: RadianceConfig = field(default_factory=RadianceConfig)
+    """The scene model."""
+    draw: int | None = None
+    """Seed of the draw of the latents that tools see; their mean if not given."""
+    background: Literal["white", "black"] = "white"
+    """What tools see behind the object."""
+    span_samples: int = 32
+    """Samples on a ray whose near and far a tool sets itself: texturing, cropping."""
+
+
+@dataclass
+class VNPPaperModelConfig(VNPModelConfig):
+    """The same around the paper's released model."""
+
+    radiance: PaperConfig = field(default_factory=PaperConfig)  # type: ignore[assignment]
+    """The scene model."""
+
+
+class VNPModel(Model):
+    """See `VNPModelConfig`.
+
+    In training `forward(rays, batch)` renders the batch. Without a batch it looks through the active context,
+    which is encoded at first use and kept until `invalidate`, so that all chunks of all frames see the same
+    field.
+    """
+
+    config: VNPModelConfig
+
+    def populate_modules(self) -> None:
+        """Builds the scene model."""
+        super().populate_modules()
+        self.radiance = build_model(self.config.radiance)
+        self.step = 0
+        self._seed = torch.initial_seed()
+        self._context: Callable[[], Views] | None = None
+        self._active: list[
+            Field
+        ] = []  # in a list, so that torch takes no field that is a module for one of ours
+
+    def get_param_groups(self) -> dict[str, list[Parameter]]:
+        """All of the scene model's parameters, as 'model'."""
+        return {"model": list(self.radiance.parameters())}
+
+    def get_training_callbacks(
+        self, training_callback_attributes: TrainingCallbackAttributes
+    ) -> list[TrainingCallback]:
+        """Forgets the encoded context after each step, since the weights have changed."""
+        return [
+            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], lambda step: self.invalidate())
+        ]
+
+    # -- the active context --------------------------------------------------------------------------------
+
+    def set_context(self, context: Callable[[], Views]) -> None:
+        """What the model is to see from now on; called at most once for each encoding."""
+        self._context = context
+        self.invalidate()
+
+    def invalidate(self) -> None:
+        """Encodes the context anew at the next use."""
+        self._active = []
+
+    @contextmanager
+    def looking_at(self, views: Views) -> Iterator[None]:
+        """Another context, for as long as the block lasts."""
+        before, active = self._context, self._active
+        self.set_context(lambda: views)
+        try:
+            yield
+        finally:
+            self._context, self._active = before, active
+
+    @torch.no_grad()
+    def field(self) -> Field:
+        """The field that the active context and draw give."""
+        if not self._active:
+            if self._context is None:
+                raise DataError("the model has seen no views yet: set_context first")
+            generator = None
+            if self.config.draw is not None:
+                generator = torch.Generator(self.device).manual_seed(self.config.draw)
+            encoded = self.radiance.encode(self._context().to(self.device))
+            # Stored last and at once: the viewer may interrupt any line before.
+            self._active = [self.radiance.infer_field(encoded, generator=generator)]
+        return self._active[0]
+
+    # -- training ------------------------------------------------------------------------------------------
+
+    def forward(
+        self, ray_bundle: RayBundle | NerfstudioCameras, batch: TrainBatch | None = None
+    ) -> dict[str, Tensor | list[Tensor]]:
+        """The scene model's training outputs for a batch; pixels of the rays without one."""
+        if batch is None:
+            return self.get_outputs(ray_bundle)
+        # Each step and process has its own seed: a resumed run draws what an unbroken one would have drawn.
+        seed = (self._seed * 1_000_003 + self.step) % 2**63
+        return dict(self.radiance.train_outputs(batch, torch.Generator(self.device).manual_seed(seed)))
+
+    def get_loss_dict(self, outputs: Any, batch: Any, metrics_dict: Any = None) -> dict[str, Tensor]:
+        """The terms of the loss."""
+        return self.radiance.loss_terms(outputs, batch, self.step)
+
+    def get_metrics_dict(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
+        """Numbers for the log."""
+        return self.radiance.metrics(outputs, batch)
+
+    # -- looking -------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def get_outputs(self, ray_bundle: RayBundle | NerfstudioCameras) -> dict[str, Tensor | list[Tensor]]:
+        """rgb, depth (along the unit ray), accumulation and normals (0 to 1) of each ray, through the active
+        context.
+        """
+        assert isinstance(ray_bundle, RayBundle)
+        shape = ray_bundle.origins.shape[:-1]
+        origins = ray_bundle.origins.reshape(-1, 3)
+        directions = F.normalize(ray_bundle.directions.reshape(-1, 3), dim=-1)
+        spans = None
+        if ray_bundle.nears is not None and ray_bundle.fars is not None:
+            spans = torch.cat([ray_bundle.nears.reshape(-1, 1), ray_bundle.fars.reshape(-1, 1)], dim=-1)
+        chunk = self.config.eval_num_rays_per_chunk
+        rows = [
+            self._look(*part, None if spans is None else spans[start : start + chunk])
+            for start, part in zip(
+                range(0, len(origins), chunk),
+                zip(origins.split(chunk), directions.split(chunk), strict=True),
+                strict=True,
+            )
+        ]
+        return {name: torch.cat([row[name] for row in rows]).reshape(*shape, -1) for name in rows[0]}
+
+    def _look(
+        self,
+        origins: Float[Tensor, "R 3"],
+        directions: Float[Tensor, "R 3"],
+        spans: Float[Tensor, "R 2"] | None,
+    ) -> dict[str, Tensor]:
+        field = self.field()
+        if spans is None:
+            seen = field.render(origins, directions, background=self._background())
+            far = self._far(origins, directions)
+        else:
+            seen = self._render_spans(field, origins, directions, spans)
+            far = spans[:, 1]
+        depth = solid_depth(seen, far, origins.norm(dim=-1) + _BEHIND)
+        normals = torch.zeros_like(origins)
+        solid = (seen.alpha > _SOLID).nonzero()[:, 0]
+        if len(solid):
+            surface = origins[solid] + depth[solid, None] * directions[solid]
+            normals[solid] = density_normals(field, surface, directions[solid])
+        return {
+            "rgb": seen.rgb,
+            "depth": depth[:, None],
+            "accumulation": seen.alpha[:, None],
+            "normals": (normals + 1) / 2,
+        }
+
+    def _far(self, origins: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R"]:
+        """Where the scene model's `Rendering.depth` puts light that nothing absorbs."""
+        config = self.config.radiance
+        if isinstance(config, PaperConfig):
+            return config.far * axial_directions(origins, directions).norm(dim=-1)
+        return ball_span(origins, directions, config.radius)[1]
+
+    def _render_spans(
+        self, field: Field, origins: Tensor, directions: Tensor, spans: Float[Tensor, "R 2"]
+    ) -> Rendering:
+        samples = self.config.span_samples
+        edges = stratified_edges(spans[:, 0], spans[:, 1].maximum(spans[:, 0]), samples)
+        middles = (edges[:, 1:] + edges[:, :-1]) / 2
+        points = origins[:, None] + middles[..., None] * directions[:, None]
+        density, rgb = field.density_colour(
+            rearrange(points, "R S xyz -> (R S) xyz"), directions.repeat_interleave(samples, dim=0)
+        )
+        return composite(
+            rearrange(density, "(R S) -> R S", S=samples),
+            rearrange(rgb, "(R S) rgb -> R S rgb", S=samples),
+            edges,
+            self._background(),
+        )
+
+    def _background(self) -> Tensor | str:
+        """The configured one, or what a tool asks for while it crops."""
+        override = renderers.BACKGROUND_COLOR_OVERRIDE
+        return self.config.background if override is None else override.to(self.device)
+
+    def get_rgba_image(self, outputs: dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+        """Colour freed of the background, and alpha."""
+        alpha = outputs["accumulation"]
+        behind = 1.0 if self.config.background == "white" else 0.0
+        colour = (outputs[output_name] - (1 - alpha) * behind) / alpha.clamp_min(1e-4)
+        return torch.cat([colour.clamp(0, 1), alpha.clamp(0, 1)], dim=-1)
+
+    def get_image_metrics_and_images(
+        self, outputs: dict[str, Tensor], batch: dict[str, Tensor]
+    ) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """Scores of one picture, and the pictures that TensorBoard shows: truth beside prediction, depth,
+        alpha.
+        """
+        truth, seen = batch["image"][..., :3].to(self.device), outputs["rgb"]
+        if "alpha" in batch:
+            scores = picture_scores(seen, truth, batch["alpha"].to(self.device) > _SOLID)
+        else:
+            scores = {"psnr": psnr(seen, truth)}
+        images = {
+            "img": torch.cat([truth, seen], dim=1),
+            "depth": colormaps.apply_depth_colormap(outputs["depth"], accumulation=outputs["accumulation"]),
+            "accumulation": colormaps.apply_colormap(outputs["accumulation"]),
+        }
+        return scores, images
+
+
+def solid_depth(seen: Rendering, far: Float[Tensor, "R"], behind: Float[Tensor, "R"]) -> Float[Tensor, "R"]:
+    """Distance of the surface along each ray, for tools that build surfaces from it.
+
+    Where more than half of the light is absorbed: the expected distance of what is absorbed, freed of the
+    share at `far` that `Rendering.depth` gives to the light that passes. Elsewhere `behind`, so that a half-
+    transparent rim leaves no points in mid-air.
+    """
+    absorbed = (seen.depth - (1 - seen.alpha) * far) / seen.alpha.clamp_min(_SOLID)
+    return torch.where(seen.alpha > _SOLID, absorbed, behind)
+
+
+def density_normals(
+    field: Field, points: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"]
+) -> Float[Tensor, "R 3"]:
+    """Unit vectors along which opacity falls fastest, from density queries on a small sphere about each point.
+
+    Differences over a finite reach, not derivatives: the features that density is made from are interpolated
+    linearly, so that their derivative is constant within a cell and jumps between cells.
+    """
+    corners = points.new_tensor(_ICOSAHEDRON) / (1 + _GOLDEN**2) ** 0.5
+    around = points[:, None] + _NORMAL_REACH * corners
+    density, _ = field.density_colour(
+        rearrange(around, "R K xyz -> (R K) xyz"), directions.repeat_interleave(len(corners), dim=0)
+    )
+    opacity = -torch.expm1(-density * _NORMAL_REACH)
+    rise = torch.einsum("rk,kc->rc", rearrange(opacity, "(R K) -> R K", K=len(corners)), corners)
+    return F.normalize(-rise, dim=-1)

@@ -1,0 +1,211 @@
+"""`vnp-infer`: a trained run or shipped weights, and a new scene, become a run that all of nerfstudio's tools
+take.
+"""
+
+import copy
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+import yaml
+from rich.console import Console
+from torch import Tensor
+
+from vnp_core.checkpoints import load_into, load_weights
+from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error
+from vnp_nerf.face.cameras import camera_path, elevation_of, turntable_cameras
+from vnp_nerf.face.config import vnp_nerf, vnp_nerf_paper
+from vnp_nerf.face.dataparser import VNPSceneDataParser, VNPSceneDataParserConfig, views_to_compare
+from vnp_nerf.face.run_file import read_run_config
+from vnp_nerf.face.trainer import VNPTrainerConfig, latest_checkpoint, read_checkpoint
+from vnp_nerf.library import build_model, model_config, weights_path
+from vnp_nerf.paper import PaperConfig
+from vnp_nerf.readers import ReadOptions
+from vnp_nerf.views import Views
+
+_MODEL_PREFIX = "_model.radiance."
+_TURNTABLE_FRAMES = 72
+_TURNTABLE_SECONDS = 3.0
+
+
+@dataclass
+class Infer:
+    """Infer an object from a few posed pictures, without any training.
+
+    Writes a run directory on which ns-render, ns-viewer, ns-eval and ns-export work. Give either --weights or
+    --load-config.
+    """
+
+    data: Path
+    """The new scene: its folder, its transforms.json, or a collection (then name the scene)."""
+    weights: str | None = None
+    """Name of shipped weights, or a .safetensors file."""
+    load_config: Path | None = None
+    """The config.yml of a trained run."""
+    scene: str | None = None
+    """Which scene of a collection."""
+    context: tuple[int, ...] | None = None
+    """Numbers of the views to infer the object from."""
+    num_context: int | None = None
+    """How many views to infer it from, spread evenly over the scene's; up to 3 by default."""
+    output_dir: Path | None = None
+    """The run directory to write; outputs/SCENE/vnp-infer/TIMESTAMP by default."""
+    draw: int | None = None
+    """Seed of one draw of the latents; their mean, the single best guess, by default."""
+    copy: bool = False
+    """Copy a trained run's weights into the new run, so that it outlives the old one."""
+    orbit_cameras: int = 24
+    """Virtual cameras all about the object, from which exports see its every side."""
+    orbit_size: int = 256
+    """Pixels of the larger side of what those cameras, and the context's, see in exports."""
+    turntable_size: int = 256
+    """Height and width, pixels, of the camera path turntable.json."""
+    read: ReadOptions = field(default_factory=ReadOptions)
+    """How the scene is read."""
+
+
+@dataclass
+class _Source:
+    """What is inferred with: a config to copy, where its checkpoint lies, or the tensors to write one."""
+
+    config: VNPTrainerConfig
+    folder: Path | None
+    step: int
+    state: dict[str, Tensor]
+
+
+def infer(options: Infer) -> Path:
+    """Writes the run and returns its folder. Raises a `VNPError`, and writes nothing, for bad input."""
+    source = _source(options)
+    config = source.config
+    parser = _parser(options)
+    # The context is decoded here and now: a damaged picture is an error before anything is written.
+    Views.from_scene(parser.scene, parser.context)
+    run_dir = _run_dir(options, parser)
+    config.run_dir, config.data = run_dir, parser.config.data
+    config.experiment_name, config.timestamp = parser.scene.name.replace("/", "_"), run_dir.name
+    config.load_dir = config.load_checkpoint = config.load_config = config.load_step = None
+    config.pipeline.datamanager.data = parser.config.data
+    config.pipeline.datamanager.dataparser = parser.config
+    config.pipeline.model.draw = options.draw
+    config.relative_model_dir = Path("nerfstudio_models") if source.folder is None else source.folder
+    partial = run_dir.with_name(f".{run_dir.name}.{os.getpid()}.partial")
+    partial.mkdir(parents=True)
+    try:
+        _write_run(partial, source, parser, options.turntable_size)
+        _move(partial, run_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return run_dir
+
+
+def main() -> None:
+    """The console script."""
+    with exit_on_error():
+        options = tyro.cli(Infer, description=Infer.__doc__)
+        run_dir = infer(options)
+    _print_next_steps(run_dir, options)
+
+
+def _source(options: Infer) -> _Source:
+    if (options.weights is None) == (options.load_config is None):
+        raise ConfigError("give either --weights NAME_OR_FILE or --load-config RUN/config.yml")
+    if options.load_config is None:
+        path = weights_path(str(options.weights))
+        saved = load_weights(path)
+        radiance = model_config(saved.config)
+        method = vnp_nerf_paper if isinstance(radiance, PaperConfig) else vnp_nerf
+        config = copy.deepcopy(method.config)
+        assert isinstance(config, VNPTrainerConfig)
+        config.pipeline.model.radiance = radiance  # type: ignore[assignment]
+        load_into(build_model(radiance), saved.state_dict, str(path))
+        state = {_MODEL_PREFIX + name: tensor.float() for name, tensor in saved.state_dict.items()}
+        return _Source(config, None, 0, {**state, "_model.device_indicator_param": torch.empty(0)})
+    config = read_run_config(options.load_config)
+    beside = options.load_config.absolute().parent / "nerfstudio_models"  # found even if the run was moved
+    folder = beside if beside.is_dir() else config.get_checkpoint_dir().absolute()
+    path = latest_checkpoint(folder)
+    checkpoint = read_checkpoint(path)
+    state = {name.replace("_model.module.", "_model."): t for name, t in checkpoint["pipeline"].items()}
+    own = {name.removeprefix(_MODEL_PREFIX): t for name, t in state.items() if name.startswith(_MODEL_PREFIX)}
+    load_into(build_model(config.pipeline.model.radiance), own, str(path))
+    return _Source(config, None if options.copy else folder, int(checkpoint["step"]), state)
+
+
+def _parser(options: Infer) -> VNPSceneDataParser:
+    return VNPSceneDataParser(
+        VNPSceneDataParserConfig(
+            data=options.data.absolute(),
+            scene=options.scene,
+            context=options.context,
+            num_context=options.num_context,
+            orbit_cameras=options.orbit_cameras,
+            orbit_size=options.orbit_size,
+            read=options.read,
+        )
+    )
+
+
+def _run_dir(options: Infer, parser: VNPSceneDataParser) -> Path:
+    if options.output_dir is None:
+        stamp = datetime.now().strftime("%Y-%m-%d_%H%M%S")
+        return Path("outputs").absolute() / parser.scene.name.replace("/", "_") / "vnp-infer" / stamp
+    run_dir = options.output_dir.absolute()
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        what = "already holds a run" if (run_dir / "config.yml").exists() else "is not an empty folder"
+        raise OutputExistsError(f"{run_dir} {what}, and nothing is overwritten: give another --output-dir")
+    return run_dir
+
+
+def _write_run(folder: Path, source: _Source, parser: VNPSceneDataParser, size: int) -> None:
+    if source.folder is None:
+        (folder / "nerfstudio_models").mkdir()
+        torch.save(
+            {"step": source.step, "pipeline": source.state},
+            folder / "nerfstudio_models" / f"step-{source.step:09d}.ckpt",
+        )
+    seen = parser.scene.model_cameras()[list(parser.context)]
+    turntable = turntable_cameras(_TURNTABLE_FRAMES, elevation_of(seen), size, size)
+    path = camera_path(turntable, _TURNTABLE_SECONDS)
+    (folder / "turntable.json").write_text(json.dumps(path), encoding="utf-8")
+    parser.get_dataparser_outputs("train").save_dataparser_transform(folder / "dataparser_transforms.json")
+    (folder / "config.yml").write_text(yaml.dump(source.config), encoding="utf-8")
+
+
+def _move(partial: Path, run_dir: Path) -> None:
+    try:
+        os.replace(partial, run_dir)
+    except OSError as error:
+        raise OutputExistsError(f"{run_dir} is not empty: give another --output-dir") from error
+
+
+def _print_next_steps(run_dir: Path, options: Infer) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    config = read_run_config(run_dir / "config.yml")
+    parser: Any = config.pipeline.datamanager.dataparser.setup()
+    unseen = views_to_compare(parser.scene, parser.context)
+    seen = ", ".join(map(str, parser.context))
+    console.print(f"{parser.scene.name}, seen from views {seen}.", style="bold")
+    if not unseen:
+        console.print("No posed view is left to compare with: ns-eval scores the views that it has seen.")
+    load = f"--load-config {run_dir / 'config.yml'}"
+    path = f"--camera-path-filename {run_dir / 'turntable.json'} --output-path turntable.mp4"
+    console.print(f"The run is in {run_dir}. Some things to do with it:")
+    for command in (
+        f"ns-render camera-path {load} {path}",
+        f"ns-eval {load}",
+        f"ns-viewer {load}",
+        f"ns-export tsdf {load} --output-dir mesh",
+    ):
+        console.print(f"  {command}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Models by name or by file: building one from its configuration, saving it, and finding the shipped weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vnp_core.checkpoints import load_into, load_weights, save_weights
+from vnp_core.config import from_dict, nearest, to_dict
+from vnp_core.errors import CheckpointError, ConfigError
+from vnp_nerf.paper import PaperConfig, PaperModel
+from vnp_nerf.radiance import RadianceConfig, RadianceModel
+
+ModelConfig = RadianceConfig | PaperConfig
+Model = RadianceModel | PaperModel
+
+WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "data" / "weights"
+"""Where the repository keeps the weights that it ships, each as NAME.safetensors and NAME.json."""
+
+
+def model_config(values: Mapping[str, Any]) -> ModelConfig:
+    """The configuration that a dictionary describes; its 'kind' says of which model."""
+    kinds: dict[str, type[ModelConfig]] = {"radiance": RadianceConfig, "paper": PaperConfig}
+    kind = str(values.get("kind"))
+    if kind not in kinds:
+        raise ConfigError(f"a model's configuration says kind {kind!r}; {nearest(kind, sorted(kinds))}")
+    return from_dict(kinds[kind], dict(values))
+
+
+def build_model(config: ModelConfig) -> Model:
+    """A model with fresh weights."""
+    return PaperModel(config) if isinstance(config, PaperConfig) else RadianceModel(config)
+
+
+def shipped_weights() -> list[str]:
+    """Names of the weights that come with the repository."""
+    return sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
+
+
+def weights_path(name_or_path: str | Path) -> Path:
+    """The safetensors file that a shipped name ('furniture' means 'vnp-nerf-furniture') or a path stands for."""
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors" or path.is_file():
+        if not path.is_file():
+            raise CheckpointError(f"no weights at {path}: give a .safetensors file, or one of {shipped_weights()}")
+        return path
+    for stem in (str(name_or_path), f"vnp-nerf-{name_or_path}"):
+        if (WEIGHTS_FOLDER / f"{stem}.safetensors").is_file():
+            return WEIGHTS_FOLDER / f"{stem}.safetensors"
+    raise CheckpointError(
+        f"no weights are called {str(name_or_path)!r}: give a .safetensors file, or a shipped name. "
+        f"{nearest(str(name_or_path), shipped_weights())}"
+    )
+
+
+def save_model(path: Path, model: Model, metadata: Mapping[str, Any], *, bfloat16: bool = False) -> None:
+    """Writes weights and configuration; `bfloat16` halves the file."""
+    save_weights(path, model, config=to_dict(model.config), metadata=dict(metadata), bfloat16=bfloat16)
+
+
+def load_model(name_or_path: str | Path) -> tuple[Model, dict[str, Any]]:
+    """A model in evaluation mode, with float32 weights, and the metadata that was saved with it."""
+    path = weights_path(name_or_path)
+    checkpoint = load_weights(path)
+    model = build_model(model_config(checkpoint.config))
+    load_into(model, checkpoint.state_dict, str(path))
+    return model.eval(), checkpoint.metadata

@@ -1,0 +1,173 @@
+"""The local reading: what the context views show where a point projects into them.
+
+A point looks up features and colours of every view at its projection (as pixelNeRF, Yu et al. 2021, and IBRNet, Wang et
+al. 2021, do), a small network turns each view's evidence into a vector, and a masked mean over views joins them. The
+point's own state can later ask the views again and blend their colours. All are functions of position alone.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from vnp_nerf.canvas import premultiply
+from vnp_nerf.projection import project_points, projection_matrices, turn
+from vnp_nerf.ray_tokens import PIXEL_CHANNELS
+from vnp_nerf.views import Views
+
+_GEOMETRY_CHANNELS = 5
+"""Offset along the optical axis (1), direction from the camera (3), inside the picture (1)."""
+
+
+@dataclass
+class LocalMaps:
+    """What is kept of the context views to be projected into."""
+
+    features: Float[Tensor, "B V C P/2 P/2"]
+    rgba: Float[Tensor, "B V 4 H W"]
+    """Premultiplied, at the pictures' own resolution."""
+    views: Views
+    matrices: Float[Tensor, "B V 3 4"]
+    """World to picture pixels."""
+    canvas_scale: Float[Tensor, "B V"]
+    rotation: Float[Tensor, "B 3 3"]
+    """From the model frame to the frame that the network reads in."""
+
+
+@dataclass
+class LocalEvidence:
+    """What the views say of N points."""
+
+    states: Float[Tensor, "B V N D"]
+    colours: Float[Tensor, "B V N 3"]
+    seen: Bool[Tensor, "B V N"]
+    """The point projects into the picture, in front of the camera."""
+    pooled: Float[Tensor, "B N 2*D"]
+    """Mean and standard deviation over the views that see the point; 0 where none does."""
+
+
+def bilinear(maps: Float[Tensor, "M C H W"], pixels: Float[Tensor, "M N 2"]) -> Float[Tensor, "M N C"]:
+    """Values at pixel positions (x, y), pixel centres at +0.5; the border's outside."""
+    height, width = maps.shape[-2:]
+    grid = pixels / pixels.new_tensor([width, height]) * 2 - 1
+    sampled = F.grid_sample(
+        maps, rearrange(grid, "M N two -> M N 1 two"), mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return rearrange(sampled, "M C N 1 -> M N C")
+
+
+class ProjectedFeatures(nn.Module):
+    """Feature maps from pixels and tokens, and the network that reads them at projected points.
+
+    The maps have half the canvas' resolution; what is finer comes with the pictures' own colours.
+    """
+
+    def __init__(self, token_width: int, patch: int, channels: int, width: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.stem = nn.Sequential(
+            nn.Conv2d(PIXEL_CHANNELS, channels, 4, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+        self.from_tokens = nn.Linear(token_width, channels)
+        self.mix = nn.Sequential(
+            nn.Conv2d(2 * channels, channels, 3, padding=1), nn.GELU(), nn.Conv2d(channels, channels, 3, padding=1)
+        )
+        self.per_view = nn.Sequential(
+            nn.Linear(channels + 4 + _GEOMETRY_CHANNELS, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
+        )
+
+    def maps(
+        self,
+        pixels: Float[Tensor, "B V C P P"],
+        view_tokens: Float[Tensor, "B T D"],
+        views: Views,
+        canvas_scale: Float[Tensor, "B V"],
+        rotation: Float[Tensor, "B 3 3"],
+    ) -> LocalMaps:
+        """Feature maps of the views; `view_tokens` are those of the V views, in the tokenizer's order."""
+        batch, count, _, side, _ = pixels.shape
+        cells = side // self.patch
+        coarse = rearrange(
+            self.from_tokens(view_tokens),
+            "B (V h w) C -> (B V) C h w",
+            V=count,
+            h=cells,
+        )
+        coarse = F.interpolate(coarse, size=(side // 2, side // 2), mode="bilinear", align_corners=False)
+        fine = self.stem(rearrange(pixels, "B V C H W -> (B V) C H W"))
+        features = self.mix(torch.cat([fine, coarse], dim=1))
+        features = rearrange(features, "(B V) C H W -> B V C H W", B=batch)
+        return LocalMaps(
+            features, premultiply(views.rgba), views, projection_matrices(views), canvas_scale, rotation
+        )
+
+    def forward(self, maps: LocalMaps, points: Float[Tensor, "B N 3"]) -> LocalEvidence:
+        """Evidence of all views at points of the model frame."""
+        views = maps.views
+        batch = views.mask.shape[0]
+        pixels, depth = project_points(maps.matrices, points)  # [B, V, N, ...]
+        size = views.sizes[:, :, None].flip(-1).to(pixels.dtype)  # (width, height)
+        seen = ((pixels >= 0) & (pixels <= size)).all(-1) & (depth > 1e-3) & views.mask[..., None]
+
+        flat = rearrange(pixels, "B V N two -> (B V) N two")
+        scale = rearrange(maps.canvas_scale, "B V -> (B V) 1 1") / 2  # the maps have half the canvas' resolution
+        features = bilinear(rearrange(maps.features, "B V C H W -> (B V) C H W").float(), flat * scale)
+        rgba = bilinear(rearrange(maps.rgba, "B V C H W -> (B V) C H W"), flat)
+        rgba = rearrange(rgba, "(B V) N C -> B V N C", B=batch)
+
+        origins = views.camera_to_world[..., 3]
+        offset = turn(maps.rotation, points)[:, None] - turn(maps.rotation, origins)[:, :, None]
+        distance = origins.norm(dim=-1)[..., None]  # the ball's centre is the origin
+        geometry = torch.cat(
+            [
+                (depth - distance)[..., None],
+                offset / offset.norm(dim=-1, keepdim=True).clamp_min(1e-6),
+                seen[..., None].to(offset.dtype),
+            ],
+            dim=-1,
+        )
+        features = rearrange(features, "(B V) N C -> B V N C", B=batch)
+        states = self.per_view(torch.cat([features, rgba, geometry], dim=-1))
+        colours = rgba[..., :3] / rgba[..., 3:].clamp_min(1e-3)
+        return LocalEvidence(states, colours.clamp(0, 1), seen, _pool(states, seen))
+
+
+def _pool(states: Float[Tensor, "B V N D"], seen: Bool[Tensor, "B V N"]) -> Float[Tensor, "B N 2*D"]:
+    """Mean and standard deviation over the views that see a point: any number of them, in any order."""
+    weight = seen[..., None].to(states.dtype)
+    total = weight.sum(1).clamp_min(1)
+    mean = (states * weight).sum(1) / total
+    variance = ((states - mean[:, None]).square() * weight).sum(1) / total
+    return torch.cat([mean, (variance.float() + 1e-6).sqrt().to(mean.dtype)], dim=-1)
+
+
+class ColourBlend(nn.Module):
+    """The colour of a point: a learned blend of the views' projected colours and of the field's own.
+
+    The point's state asks each view's state (scaled dot product), a learned score stands for the field's own colour;
+    views that do not see the point have no vote. With no view at all the field's own colour is all there is.
+    """
+
+    def __init__(self, width: int, view_width: int, key_width: int = 16) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, key_width)
+        self.key = nn.Linear(view_width, key_width)
+        self.own = nn.Linear(width, 4)
+        self.key_width = key_width
+
+    def forward(self, state: Float[Tensor, "B N D"], evidence: LocalEvidence | None) -> Float[Tensor, "B N 3"]:
+        """Colours, 0 to 1, float32."""
+        own = self.own(state).float()
+        colour = torch.sigmoid(own[..., :3])
+        if evidence is None:
+            return colour
+        scores = torch.einsum("bnd,bvnd->bvn", self.query(state), self.key(evidence.states)).float()
+        scores = (scores / self.key_width**0.5).masked_fill(~evidence.seen, -torch.inf)
+        weights = torch.softmax(torch.cat([own[..., 3][:, None], scores], dim=1), dim=1)  # [B, 1 + V, N]
+        colours = torch.cat([colour[:, None], evidence.colours.float()], dim=1)
+        return (weights[..., None] * colours).sum(1)

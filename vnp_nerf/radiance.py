@@ -1,0 +1,389 @@
+"""VNP as a radiance field: a set of posed pictures becomes tokens, latents, and one function of space.
+
+    encoded = model.encode(views)                 # tokens, feature maps, keys and values: once a context
+    draw    = model.latents.draw(encoded.tokens)  # the mean, or a draw under a generator
+    field   = model.decode(encoded, draw.latents) # planes and modulated weights: once a draw
+    pixels  = field.render(origins, directions)   # a frame pays for its points only
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from vnp_core.attention import CrossAttentionBlock, KeysValues
+from vnp_core.encoder import BottleneckEncoder, EncoderConfig
+from vnp_core.errors import ConfigError
+from vnp_core.fourier import fourier_features, octave_frequencies
+from vnp_core.latents import LatentConfig, LatentHierarchy
+from vnp_core.modulation import ModulatedWeights
+from vnp_core.objectives import BetaSchedule, free_bits
+from vnp_core.tokens import Tokens
+from vnp_nerf.batches import TrainBatch
+from vnp_nerf.canvas import Canvases, make_canvases
+from vnp_nerf.feature_planes import PlaneDecoder, read_planes
+from vnp_nerf.field_network import FieldNetwork
+from vnp_nerf.projected_features import ColourBlend, LocalMaps, ProjectedFeatures
+from vnp_nerf.projection import turn
+from vnp_nerf.ray_sampling import ball_span, importance_edges, stratified_edges
+from vnp_nerf.ray_tokens import RayTokenizer, pixel_channels
+from vnp_nerf.rendering import Background, Rendering, composite, over, ray_weights
+from vnp_nerf.views import Views
+from vnp_nerf.visual_hull import VisualHull
+
+READINGS = ("point", "planes", "local")
+
+
+@dataclass(frozen=True)
+class RadianceConfig:
+    """Architecture, sampling and objective of `vnp-nerf`."""
+
+    kind: Literal["radiance"] = "radiance"
+    """Which model this configures."""
+    readings: tuple[str, ...] = ("planes", "local")
+    """How a point reads the context: any of 'point', 'planes', 'local'."""
+    frame: Literal["azimuth", "canonical"] = "azimuth"
+    """Heading of the frame that the network reads in: the first context camera's azimuth, or the scene's own."""
+    view_directions: bool = False
+    """Colour may depend on the viewing direction."""
+    canvas: int = 64
+    """Side of the square canvas that each context view is read at, pixels."""
+    patch: int = 8
+    """Side of a token's patch, canvas pixels."""
+    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(width=192, layers=4, heads=3, hidden=384))
+    """Self-attention over the tokens."""
+    latents: LatentConfig = field(default_factory=lambda: LatentConfig(levels=2, dim=64, hidden=192))
+    """The stack of global latents."""
+    plane_cells: int = 8
+    """Cells a side that each plane is attended with."""
+    plane_resolution: int = 32
+    """Cells a side of the planes that points read."""
+    plane_channels: int = 24
+    """Features of each plane."""
+    plane_layers: int = 2
+    """Cross-attention layers of the plane decoder."""
+    local_channels: int = 24
+    """Features of the maps that points are projected into."""
+    local_width: int = 32
+    """Width of each view's evidence at a point."""
+    point_layers: int = 2
+    """Cross-attention layers of the 'point' reading."""
+    width: int = 64
+    """Width of the point network."""
+    position_octaves: int = 5
+    """Octaves of the Fourier features of a point's position."""
+    carve: bool = True
+    """Space that a context view's mask shows to be background is empty; switch off where masks cannot be trusted."""
+    radius: float = 1.05
+    """Radius of the ball that holds the object, model units; the field is empty outside."""
+    train_samples: int = 24
+    """Stratified samples a ray in training."""
+    render_samples: int = 48
+    """Evenly spaced samples a ray in rendering."""
+    importance_samples: int = 0
+    """Further samples a ray where the first pass found density."""
+    bfloat16: bool = True
+    """Training computes matrix products in bfloat16; rendering sums, KL and losses stay in float32."""
+    alpha_weight: float = 0.2
+    """Weight of the squared error of alpha in the loss."""
+    kl_weight: float = 1e-4
+    """Weight of the KL divergence, nats, at the end of its ramp."""
+    kl_ramp: int = 4000
+    """Steps over which the KL's weight rises from 0."""
+    free_nats: float = 2.0
+    """Each level may carry this much information, nats, before its KL costs anything."""
+    prior_share: float = 0.5
+    """Share of the scenes in a batch that train at the prior's mean instead of a posterior draw, as rendering does."""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.readings) - set(READINGS)
+        if unknown or not self.readings:
+            raise ConfigError(f"readings {self.readings} are not of {READINGS}: give at least one of these")
+        if self.canvas % self.patch:
+            raise ConfigError(f"the canvas of {self.canvas} pixels is not a multiple of the patch of {self.patch}")
+
+
+@dataclass
+class Encoded:
+    """All that depends on the context alone; B scenes."""
+
+    tokens: Tokens
+    rotation: Float[Tensor, "B 3 3"]
+    hull: VisualHull | None
+    plane_keys: list[KeysValues] | None
+    point_keys: list[KeysValues] | None
+    local: LocalMaps | None
+
+
+@dataclass
+class Decoded:
+    """All that depends on the context and one draw; B scenes."""
+
+    encoded: Encoded
+    planes: Float[Tensor, "B 3 C P P"] | None
+    weights: list[ModulatedWeights]
+
+
+class RadianceModel(nn.Module):
+    """The model behind `vnp-nerf`."""
+
+    def __init__(self, config: RadianceConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, encoder = config.width, config.encoder
+        latent_width = config.latents.levels * config.latents.dim
+        self.tokenizer = RayTokenizer(config.patch, encoder.width)
+        self.encoder = BottleneckEncoder(encoder)
+        self.latents = LatentHierarchy(config.latents, encoder.width)
+        inputs = 3 + 6 * config.position_octaves + (3 if config.view_directions else 0)
+        if "planes" in config.readings:
+            self.planes = PlaneDecoder(
+                encoder.width,
+                encoder.heads,
+                config.plane_layers,
+                config.plane_cells,
+                config.plane_resolution,
+                config.plane_channels,
+                latent_width,
+            )
+            inputs += 3 * config.plane_channels
+        if "local" in config.readings:
+            self.local = ProjectedFeatures(encoder.width, config.patch, config.local_channels, config.local_width)
+            inputs += 2 * config.local_width
+        self.network = FieldNetwork(inputs, width, config.latents.levels, config.latents.dim, encoder.width)
+        if "point" in config.readings:
+            self.points = nn.ModuleList(
+                CrossAttentionBlock(width, 4, 2 * width, encoder.width) for _ in range(config.point_layers)
+            )
+        self.blend = ColourBlend(width, config.local_width)
+        self.kl_schedule = BetaSchedule(config.kl_weight, config.kl_ramp)
+
+    # -- encode, infer, decode ------------------------------------------------------------------------------------
+
+    def tokens(self, canvases: Canvases, rotation: Float[Tensor, "B 3 3"]) -> Tokens:
+        """Encoded tokens of views on canvases."""
+        return self.encoder(self.tokenizer(pixel_channels(canvases, rotation), canvases.filled))
+
+    def encode(self, views: Views) -> Encoded:
+        """Everything that depends on the context views alone."""
+        rotation = self.reading_rotation(views)
+        canvases = make_canvases(views, self.config.canvas)
+        tokens = self.tokens(canvases, rotation)
+        readings = self.config.readings
+        local = None
+        if "local" in readings:
+            count = views.mask.shape[1] * (self.config.canvas // self.config.patch) ** 2
+            view_tokens = tokens.values[:, tokens.values.shape[1] - count :]  # all but the encoder's null token
+            pixels = pixel_channels(canvases, rotation)
+            local = self.local.maps(pixels, view_tokens, views, canvases.scale, rotation)
+        return Encoded(
+            tokens=tokens,
+            rotation=rotation,
+            hull=VisualHull.from_canvases(canvases, views) if self.config.carve else None,
+            plane_keys=self.planes.keys_values(tokens.values) if "planes" in readings else None,
+            point_keys=[b.keys_values(tokens.values) for b in self.points] if "point" in readings else None,
+            local=local,
+        )
+
+    def decode(self, encoded: Encoded, latents: Float[Tensor, "B L Z"]) -> Decoded:
+        """Everything that depends on the context and one draw of the latents."""
+        planes = None
+        if encoded.plane_keys is not None:
+            joined = rearrange(latents, "B L Z -> B (L Z)")
+            planes = self.planes(encoded.plane_keys, encoded.tokens.mask, joined)
+        return Decoded(encoded, planes, self.network.modulate(latents))
+
+    def query(
+        self, decoded: Decoded, points: Float[Tensor, "B N 3"], directions: Float[Tensor, "B N 3"] | None = None
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
+        """Density and colour at points of the model frame.
+
+        Points outside the object's ball, and those that a mask rules out, are empty and black and cost nothing: the others
+        are packed together, padded to the largest count of any scene.
+        """
+        if self.config.view_directions and directions is None:
+            raise ConfigError("this model's colour depends on the viewing direction: pass directions with points")
+        keep = self.may_be_filled(decoded.encoded, points)
+        scene, point = keep.nonzero(as_tuple=True)
+        slot = (keep.cumsum(1) - 1)[scene, point]
+        packed = torch.zeros(len(keep), int(keep.sum(1).amax()), dtype=torch.int64, device=points.device)
+        packed[scene, slot] = point
+        index = repeat(packed, "B M -> B M xyz", xyz=3)
+        towards = None if directions is None else directions.gather(1, index)
+        density, rgb = self.network_at(decoded, points.gather(1, index), towards)
+        return (
+            density.new_zeros(keep.shape).index_put((scene, point), density[scene, slot]),
+            rgb.new_zeros(*keep.shape, 3).index_put((scene, point), rgb[scene, slot]),
+        )
+
+    def may_be_filled(self, encoded: Encoded, points: Float[Tensor, "B N 3"]) -> Bool[Tensor, "B N"]:
+        """Whether a point lies in the object's ball and in no view's background."""
+        inside = points.square().sum(-1) <= self.config.radius**2 * (1 + 1e-5)
+        return inside & encoded.hull.contains(points) if encoded.hull is not None else inside
+
+    def network_at(
+        self, decoded: Decoded, points: Float[Tensor, "B N 3"], directions: Float[Tensor, "B N 3"] | None
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
+        """What the networks make of points: everything that can be read at them, then the modulated MLP."""
+        encoded, config = decoded.encoded, self.config
+        turned = turn(encoded.rotation, points)
+        read = [turned, fourier_features(turned, octave_frequencies(config.position_octaves, config.position_octaves - 1))]
+        if directions is not None and config.view_directions:
+            read.append(turn(encoded.rotation, directions))
+        if decoded.planes is not None:
+            read.append(read_planes(decoded.planes, turned / config.radius))
+        evidence = None
+        if encoded.local is not None:
+            evidence = self.local(encoded.local, points)
+            read.append(evidence.pooled)
+        state = self.network(torch.cat([part.to(read[-1].dtype) for part in read], dim=-1), decoded.weights)
+        if encoded.point_keys is not None:
+            for block, kv in zip(self.points, encoded.point_keys, strict=True):
+                state = block(state, kv, encoded.tokens.mask)
+        return self.network.density_of(state), self.blend(state, evidence)
+
+    def infer_field(self, encoded: Encoded, *, generator: torch.Generator | None = None) -> "RadianceField":
+        """The field at the latents' mean, or at one draw under a generator. One scene."""
+        draw = self.latents.draw(encoded.tokens, generator=generator)
+        return RadianceField(self, self.decode(encoded, draw.latents[:, 0]))
+
+    def reading_rotation(self, views: Views) -> Float[Tensor, "B 3 3"]:
+        """Turns the model frame about z so that the first context camera stands at azimuth 0 ('azimuth' frame).
+
+        A scene without any view, or with a first camera on the axis, keeps its heading.
+        """
+        first = views.camera_to_world[:, 0, :, 3] * views.mask[:, :1]  # [B, 3]
+        reach = first[:, :2].norm(dim=-1, keepdim=True)
+        heading = torch.where(reach > 1e-4, first[:, :2] / reach.clamp_min(1e-4), first.new_tensor([1.0, 0.0]))
+        if self.config.frame == "canonical":
+            heading = torch.zeros_like(heading) + heading.new_tensor([1.0, 0.0])
+        cosine, sine = heading.unbind(-1)
+        zero, one = torch.zeros_like(cosine), torch.ones_like(cosine)
+        rows = [cosine, sine, zero, -sine, cosine, zero, zero, zero, one]
+        return rearrange(torch.stack(rows, dim=-1), "B (i j) -> B i j", i=3)
+
+    # -- training ---------------------------------------------------------------------------------------------------
+
+    def train_outputs(self, batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Renders the batch's rays: posterior draws for some scenes, the prior's mean for the others."""
+        device = batch.origins.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            encoded = self.encode(batch.context)
+            # The first scenes train at the prior's mean and need no posterior; there is always one that has it.
+            scenes = len(batch.scene_names)
+            at_prior = min(round(self.config.prior_share * scenes), scenes - 1)
+            informed = slice(at_prior, None)
+            union = batch.context.cat_views(batch.targets).select_scenes(informed)
+            posterior_tokens = self.tokens(make_canvases(union, self.config.canvas), encoded.rotation[informed])
+            context_tokens = Tokens(encoded.tokens.values[informed], encoded.tokens.mask[informed])
+            posterior = self.latents.draw_with_prior(posterior_tokens, context_tokens, generator)
+            mean = self.latents.draw(encoded.tokens, generator=None)
+            latents = torch.cat([mean.latents[:at_prior, 0], posterior.latents[:, 0]])
+            decoded = self.decode(encoded, latents)
+            near, far = self.spans(encoded, batch.origins, batch.directions)
+            edges = stratified_edges(near, far, self.config.train_samples, generator)
+            density, rgb = self._query_rays(decoded, batch.origins, batch.directions, edges)
+        background = torch.rand(*batch.origins.shape, generator=generator, device=device)
+        rendering = composite(density, rgb, edges, background)
+        return {"rgb": rendering.rgb, "alpha": rendering.alpha, "background": background, "kl": posterior.kl[:, 0]}
+
+    def loss_terms(self, outputs: dict[str, Tensor], batch: TrainBatch, step: int) -> dict[str, Tensor]:
+        """Squared errors of colour over random backgrounds and of alpha; KL above its free nats, on a ramp."""
+        alpha = batch.rgba[..., 3]
+        truth = over(batch.rgba[..., :3] * alpha[..., None], alpha, outputs["background"])
+        return {
+            "rgb": F.mse_loss(outputs["rgb"], truth),
+            "alpha": self.config.alpha_weight * F.mse_loss(outputs["alpha"], alpha),
+            "kl": self.kl_schedule(step) * free_bits(outputs["kl"], self.config.free_nats),
+        }
+
+    @torch.no_grad()
+    def metrics(self, outputs: dict[str, Tensor], batch: TrainBatch) -> dict[str, Tensor]:
+        """PSNR of the batch's rays over random backgrounds, dB, and the KL of each level, nats."""
+        alpha = batch.rgba[..., 3]
+        truth = over(batch.rgba[..., :3] * alpha[..., None], alpha, outputs["background"])
+        levels = outputs["kl"].mean(0)
+        return {
+            "psnr": -10 * torch.log10(F.mse_loss(outputs["rgb"], truth)),
+            **{f"kl_{level}": value for level, value in enumerate(levels)},
+        }
+
+    def spans(
+        self, encoded: Encoded, origins: Float[Tensor, "B R 3"], directions: Float[Tensor, "B R 3"]
+    ) -> tuple[Float[Tensor, "B R"], Float[Tensor, "B R"]]:
+        """The part of each ray that can meet the object: in its ball, and where masks leave room for it."""
+        near, far = ball_span(origins, directions, self.config.radius)
+        return (near, far) if encoded.hull is None else encoded.hull.clip(origins, directions, near, far)
+
+    def _query_rays(
+        self,
+        decoded: Decoded,
+        origins: Float[Tensor, "B R 3"],
+        directions: Float[Tensor, "B R 3"],
+        edges: Float[Tensor, "B R S+1"],
+    ) -> tuple[Float[Tensor, "B R S"], Float[Tensor, "B R S 3"]]:
+        middles = (edges[..., 1:] + edges[..., :-1]) / 2
+        points = origins[..., None, :] + middles[..., None] * directions[..., None, :]
+        samples = middles.shape[-1]
+        spread = None
+        if self.config.view_directions:
+            spread = repeat(directions, "B R xyz -> B (R S) xyz", S=samples)
+        density, rgb = self.query(decoded, rearrange(points, "B R S xyz -> B (R S) xyz"), spread)
+        return (
+            rearrange(density, "B (R S) -> B R S", S=samples),
+            rearrange(rgb, "B (R S) rgb -> B R S rgb", S=samples),
+        )
+
+    def render_rays(
+        self,
+        decoded: Decoded,
+        origins: Float[Tensor, "B R 3"],
+        directions: Float[Tensor, "B R 3"],
+        background: Background,
+    ) -> Rendering:
+        """Evenly spaced samples through the ball, then importance samples by configuration."""
+        near, far = self.spans(decoded.encoded, origins, directions)
+        edges = stratified_edges(near, far, self.config.render_samples)
+        density, rgb = self._query_rays(decoded, origins, directions, edges)
+        if self.config.importance_samples:
+            edges = importance_edges(edges, ray_weights(density, edges), self.config.importance_samples)
+            density, rgb = self._query_rays(decoded, origins, directions, edges)
+        _, beyond = ball_span(origins, directions, self.config.radius)
+        return composite(density, rgb, edges, background, beyond)
+
+
+class RadianceField:
+    """One scene and one draw: a fixed function of space (see `vnp_nerf.protocol.Field`)."""
+
+    def __init__(self, model: RadianceModel, decoded: Decoded) -> None:
+        self.model = model
+        self.decoded = decoded
+
+    def density_colour(
+        self, points: Float[Tensor, "N 3"], directions: Float[Tensor, "N 3"] | None = None
+    ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N 3"]]:
+        """Density (1 / model unit) and colour (0 to 1) at points of the model frame."""
+        spread = None if directions is None else directions[None]
+        density, rgb = self.model.query(self.decoded, points[None], spread)
+        return density[0], rgb[0]
+
+    def render(
+        self, origins: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"], *, background: Background = "white"
+    ) -> Rendering:
+        """What the rays see; rays that miss the object's ball see the background at no cost."""
+        near, far = ball_span(origins, directions, self.model.config.radius)
+        hit = (far > near).nonzero()[:, 0]
+        alpha = torch.zeros_like(near)
+        rendering = Rendering(over(torch.zeros_like(origins), alpha, background), alpha, far.clone())
+        if len(hit) == 0:
+            return rendering
+        behind = background if isinstance(background, str) or background.ndim == 1 else background[hit]
+        seen = self.model.render_rays(self.decoded, origins[None, hit], directions[None, hit], behind)
+        rendering.rgb = rendering.rgb.index_copy(0, hit, seen.rgb[0])
+        rendering.alpha = rendering.alpha.index_copy(0, hit, seen.alpha[0])
+        rendering.depth = rendering.depth.index_copy(0, hit, seen.depth[0])
+        return rendering
