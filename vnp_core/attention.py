@@ -101,8 +101,7 @@ class CrossAttentionBlock(nn.Module):
 class PostNormCrossAttentionBlock(nn.Module):
     """The released model's layer: s = LN(s + Attn(s + e, context)), then s = LN(s + MLP(s)).
 
-    The query's embedding e is added before each layer, so the state s itself may start at 0. Biases
-    everywhere.
+    The query's embedding e comes in before each layer, so the state s may start at 0. Biases everywhere.
     """
 
     def __init__(self, width: int, heads: int, hidden: int, context_width: int | None = None) -> None:

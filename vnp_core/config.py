@@ -25,8 +25,7 @@ def to_dict(config: object) -> dict[str, Any]:
 def from_dict(cls: type[ConfigType], values: dict[str, Any]) -> ConfigType:
     """An instance of the dataclass `cls` with these values; what is absent keeps its default.
 
-    Raises `ConfigError` for an unknown key (naming the nearest known one), a missing one, or a value of a
-    wrong type.
+    Raises `ConfigError` for an unknown key (naming the nearest known one), a missing one, or a wrong type.
     """
     return cast(ConfigType, _dataclass_from(cls, values, where=cls.__name__))
 

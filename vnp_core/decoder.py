@@ -31,7 +31,7 @@ class DecoderConfig:
     fourier: FourierConfig = field(default_factory=FourierConfig)
     """Features of the query coordinates."""
     attention: Literal["pre_norm", "post_norm"] = "pre_norm"
-    """Kind of the cross-attention layers: the released model has post-norm ones, on a state that starts at 0."""
+    """Kind of the cross-attention layers; the released model has post-norm ones, on a state from 0."""
     layers: int = 2
     """Cross-attention layers."""
     heads: int = 4

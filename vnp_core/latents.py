@@ -119,8 +119,7 @@ class PosteriorDraw(NamedTuple):
 class LatentHierarchy(nn.Module):
     """q(z | tokens): one network, the prior on the context's tokens and the posterior on everything's.
 
-    This is the `consistent` mode: neither depends on where the function will be queried, so one draw is one
-    function.
+    The `consistent` mode: neither depends on where the function is queried, so one draw is one function.
     """
 
     def __init__(self, config: LatentConfig, token_width: int) -> None:
@@ -200,8 +199,8 @@ def stack_kl(
 class SetGaussian(nn.Module):
     """A Gaussian from an unordered set: MLP of every element, their mean, then an MLP to mean and scale.
 
-    The released model's prior (elements: predictions at the queried targets) and posterior (the same beside
-    the truth).
+    The released model has two a level: the prior sees predictions at the queried targets, the posterior sees
+    them beside the truth.
     """
 
     def __init__(self, element_width: int, config: LatentConfig) -> None:

@@ -17,9 +17,7 @@ from vnp_core.latents import standard_noise
 from vnp_core.objectives import log_mean_exp
 
 SMALLEST_STD = 1e-20
-"""What keeps float32 from rounding a standard deviation to 0 where the floor is 0; far below any data's
-noise.
-"""
+"""Keeps float32 from rounding a standard deviation to 0 where the floor is 0; far below any noise."""
 
 
 def accumulator(device: torch.device) -> torch.dtype:
@@ -51,9 +49,7 @@ class GaussianMixture:
     def log_probs(
         self, y: Float[Tensor, "B M Y"], mask: Bool[Tensor, "B M"] | None = None
     ) -> Float[Tensor, "B K M"]:
-        """Log-density of each target under each hypothesis, summed over channels; 0 where the mask says
-        absent.
-        """
+        """Log-density of each target under each hypothesis, summed over channels; 0 where absent."""
         kind = accumulator(y.device)
         if mask is not None:
             y = y.masked_fill(~mask[..., None], 0.0)

@@ -34,9 +34,7 @@ class ProcessConfig:
     y_dim: int = 1
     """Channels of a value."""
     mode: Literal["consistent", "paper"] = "consistent"
-    """Latents from the context alone, so that one draw is one function; or from the queried targets, as
-    published.
-    """
+    """Latents from the context alone, so that one draw is one function; or from the queries, as published."""
     sigma_floor: float = 0.0
     """Smallest standard deviation of a prediction."""
     tokenizer: TokenizerConfig = field(default_factory=PointTokenizerConfig)
@@ -75,7 +73,7 @@ class VersatileNeuralProcess(nn.Module):
         return LatentPosterior(self, tokens)
 
     def decode(self, tokens: Tokens, latents: Float[Tensor, "B K L dim"]) -> "Field":
-        """K functions a scene, ready to be queried."""
+        """K functions a scene. In the `consistent` mode no query sees another: chunks change nothing."""
         cache = self.decoder.cache(tokens)
         weights = self.decoder.modulate(latents) if self.config.mode == "consistent" else None
         return Field(self, cache, latents, weights)
@@ -95,8 +93,7 @@ class VersatileNeuralProcess(nn.Module):
         draws: int,
         generator: Generator | None,
     ) -> tuple[GaussianMixture, PosteriorDraw]:
-        """Predictions at the targets under latents from the posterior, with what the ELBO needs of those
-        latents.
+        """Predictions at the targets under posterior latents, with what the ELBO needs of those.
 
         `everything` is context and targets together, as the tokenizer reads them: `context.cat(targets)` for
         points, the grid with both observed for patches. The `paper` mode does not look at it.
@@ -121,8 +118,7 @@ class VersatileNeuralProcess(nn.Module):
 class LatentPosterior:
     """A distribution over the latents of B functions.
 
-    In the `paper` mode latents exist only for given queries, so a draw is the standard noise that will make
-    them.
+    In the `paper` mode latents exist only for given queries: a draw is the noise that will make them.
     """
 
     model: VersatileNeuralProcess

@@ -15,9 +15,8 @@ from vnp_core.mlp import MLP
 class ModulatedLinear(nn.Module):
     """y_o = sum_i W_oi x_i with W_oi = w_oi s_i / sqrt(sum_i (w_oi s_i)^2 + 1e-8), where s = affine(style).
 
-    w and the affine's matrix are standard normal at the start and scaled at run time by 1 / sqrt(inputs), so
-    that Adam's steps are alike for all widths; the affine's bias starts at 1, so that style 0 changes
-    nothing.
+    w and the affine's matrix start standard normal and are scaled at run time by 1 / sqrt(inputs), so that
+    Adam's steps are alike for all widths. The affine's bias starts at 1: style 0 changes nothing.
     """
 
     def __init__(self, inputs: int, outputs: int, style_width: int, *, initial_scale: float = 1.0) -> None:

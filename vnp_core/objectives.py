@@ -32,8 +32,7 @@ def elbo(
 ) -> Float[Tensor, "B"]:
     """E_q[log p(y | z)] - beta KL(q || prior), from K draws of q (Guo et al. 2023, section 3.3).
 
-    With `bits` > 0 the batch's shared penalty of `free_bits` is taken off every scene, so that their mean is
-    right.
+    With `bits` > 0 the batch's shared penalty of `free_bits` is taken off every scene.
     """
     penalty = free_bits(kl, bits) if bits > 0 else kl.sum(-1).mean(1)
     return log_likelihood.mean(1) - beta * penalty.to(log_likelihood.dtype)

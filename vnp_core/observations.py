@@ -37,9 +37,7 @@ class PointSet:
         return PointSet(self.x.masked_fill(absent, 0.0), self.y.masked_fill(absent, 0.0), self.mask)
 
     def validate(self) -> None:
-        """Raises `DataError`, naming the first bad row, unless shapes agree and all present points are
-        finite.
-        """
+        """Raises `DataError`, naming the first bad row, unless shapes agree and present points are finite."""
         shapes = f"x {tuple(self.x.shape)}, y {tuple(self.y.shape)} and mask {tuple(self.mask.shape)}"
         agree = self.x.shape[:2] == self.y.shape[:2] == self.mask.shape
         if self.x.ndim != 3 or self.y.ndim != 3 or not agree:
@@ -60,9 +58,7 @@ class Grid:
     mask: Bool[Tensor, "B H W"]
 
     def validate(self) -> None:
-        """Raises `DataError`, naming the first bad pixel, unless shapes agree and what was observed is
-        finite.
-        """
+        """Raises `DataError`, naming the first bad pixel, unless shapes agree and all observed are finite."""
         shapes = f"values {tuple(self.values.shape)} and mask {tuple(self.mask.shape)}"
         if self.values.ndim != 4 or self.mask.shape != self.values[:, 0].shape:
             raise DataError(f"A grid is values [B, C, H, W] and mask [B, H, W]; given were {shapes}.")

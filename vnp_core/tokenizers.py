@@ -1,8 +1,7 @@
 """Set tokenizers: observations of any number become a few tokens (Guo et al. 2023, section 3.2).
 
-Points go through an MLP each, and optionally through cross-attention into a fixed number of learned tokens,
-after which cost no longer depends on how many points there were. Grids go patch by patch. 3D brings its own
-ray patches.
+Points go through an MLP each, and by choice through cross-attention into a fixed number of learned tokens,
+after which cost no longer depends on their number. Grids go patch by patch. 3D brings its own ray patches.
 """
 
 import math

@@ -19,11 +19,9 @@ LAST_STEP = 0.001
 def axial_directions(
     origins: Float[Tensor, "*R 3"], directions: Float[Tensor, "*R 3"]
 ) -> Float[Tensor, "*R 3"]:
-    """Unit directions rescaled to length 1 along the optical axis, which is taken to point at the frame's
-    centre.
+    """Unit directions rescaled to length 1 along the optical axis, taken to point at the frame's centre.
 
-    Exact for cameras that look at the object, as all of the paper's do; for others the samples sit a little
-    nearer.
+    Exact for cameras that look at the object, as the paper's do; for others samples sit a bit nearer.
     """
     axis = -F.normalize(origins, dim=-1)
     return directions / (directions * axis).sum(-1, keepdim=True).clamp(min=0.25)

@@ -174,9 +174,7 @@ class PaperModel(nn.Module):
         depths: Float[Tensor, "B R S"],
         truth: Float[Tensor, "B R 3"] | None = None,
     ) -> QueriedLatents:
-        """The 'paper' mode's source: latents of the rays with these depths, from the posterior if truth is
-        given.
-        """
+        """The 'paper' mode's source: latents of the rays at these depths, with truth from the posterior."""
         assert isinstance(self.latents, PooledLatents)
         observe = partial(white_colours, depths=depths)
         return QueriedLatents(self.latents, self.decoder, noise, observe=observe, truth=truth)
@@ -266,7 +264,7 @@ class PaperField:
         rays = self.model.config.chunk_rays
         behind = background
         parts: list[Rendering] = []
-        for start in range(0, len(origins), rays):
+        for start in range(0, max(1, len(origins)), rays):
             chunk = slice(start, start + rays)
             if isinstance(background, Tensor) and background.ndim > 1:
                 behind = background[chunk]
@@ -285,9 +283,7 @@ class PaperField:
 
 
 def ray_pictures(views: Views) -> tuple[Float[Tensor, "B V 9 H W"], Tensor]:
-    """Each pixel's colour over white, ray origin and axial direction, 0 outside of the picture; and which are
-    inside.
-    """
+    """Each pixel's colour over white, origin and axial direction; 0 and False outside of the picture."""
     height, width = views.rgba.shape[-2:]
     rows = torch.arange(height, device=views.rgba.device)
     columns = torch.arange(width, device=views.rgba.device)

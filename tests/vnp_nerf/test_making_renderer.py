@@ -70,17 +70,12 @@ def test_corners_of_a_cube_bound_its_picture():
 def test_textured_quad_shows_each_texel_where_its_uv_says():
     texture = np.random.default_rng(0).integers(0, 256, (4, 8, 4), dtype=np.uint8)
     texture[..., 3] = 255
-    # The quad fills the picture, each texel is 8 x 4 pixels, and the picture's first row is the texture's.
-    rgba = Renderer(quad(0.0, Material((1, 1, 1), 1.0, texture)), 1).picture(FROM_ABOVE, 64.0, 32, 32).rgba
+    plane = quad(0.0, Material((1, 1, 1), 1.0, texture))
+    plane.corners[..., 1] *= 0.5
+    # The quad fills the picture and each texel one pixel; the first row of both is the upper one (v = 1).
+    rgba = Renderer(plane, 1).picture(FROM_ABOVE, 16.0, 4, 8).rgba
     light = shading(np.array([[0.0, 0.0, 1.0]], np.float32))[0]
-    middles = np.stack([rgba[3::8, 1::4], rgba[4::8, 2::4]]).astype(float).mean(axis=0)
-    np.testing.assert_allclose(middles[..., :3], texture[..., :3] * light, atol=24)
-    centre = Renderer(quad(0.0, Material((1, 1, 1), 1.0, texture)), 1).picture(FROM_ABOVE, 16.0, 8, 8).rgba
-    np.testing.assert_allclose(centre[::2, :, :3].astype(float), centre[1::2, :, :3], atol=90)
-    exact = (
-        Renderer(quad(0.0, Material((1, 1, 1), 1.0, texture[:, :4])), 1).picture(FROM_ABOVE, 8.0, 4, 4).rgba
-    )
-    np.testing.assert_allclose(exact[..., :3], texture[:, :4, :3] * light, atol=1)
+    np.testing.assert_allclose(rgba[..., :3], texture[..., :3] * light, atol=1)
 
 
 def test_texture_repeats_beyond_the_unit_square():

@@ -113,8 +113,11 @@ def test_depth_pictures_hold_distances(tmp_path):
     for frame in head["frames"]:
         distance = np.asarray(Image.open(scene / frame["depth_path"])) * head["depth_scale"]
         alpha = np.asarray(Image.open(scene / frame["file_path"]))[..., 3]
-        assert ((distance[alpha == 255] > 2.99) & (distance[alpha == 255] < 5.01)).all()
-        assert (distance[alpha == 0] == 0).all()
+        there = distance > 0
+        # A pixel's own ray may miss a rod that the four rays of its colour hit, and the other way round.
+        assert there[alpha == 255].mean() > 0.9
+        assert ((distance[there] > 3) & (distance[there] < 5)).all()
+        assert there[alpha == 0].mean() < 0.05
 
 
 def test_impossible_sizes_are_refused(tmp_path):

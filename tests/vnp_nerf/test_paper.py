@@ -223,6 +223,13 @@ def test_the_embedding_is_cosines_then_sines_axis_by_axis_at_2_to_the_0_to_8():
     torch.testing.assert_close(features, torch.tensor(expected, dtype=torch.float64), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("mode", ["paper", "consistent"])
+def test_no_rays_give_an_empty_rendering(mode):
+    model = tiny(mode)
+    field = model.infer_field(model.encode(some_views(1, 1)))
+    assert field.render(torch.zeros(0, 3), torch.zeros(0, 3)).rgb.shape == (0, 3)
+
+
 def test_a_scene_without_views_is_refused():
     with pytest.raises(ViewCountError, match="at least one"):
         tiny().encode(Views.empty(1, 8, 8))

@@ -268,7 +268,7 @@ class VNPModel(Model):
 
 
 def solid_depth(seen: Rendering, far: Float[Tensor, "R"], behind: Float[Tensor, "R"]) -> Float[Tensor, "R"]:
-    """Distance of the surface along each ray, for tools that build surfaces from it.
+    """Distance of the surface along each ray, for tools that build surfaces.
 
     Where more than half of the light is absorbed: the expected distance of what is absorbed, freed of the
     share at `far` that `Rendering.depth` gives to the light that passes. Elsewhere `behind`, so that a half-
@@ -281,7 +281,7 @@ def solid_depth(seen: Rendering, far: Float[Tensor, "R"], behind: Float[Tensor, 
 def density_normals(
     field: Field, points: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"]
 ) -> Float[Tensor, "R 3"]:
-    """Unit vectors along which opacity falls fastest, from density queries on a small sphere about each point.
+    """Unit vectors along which opacity falls fastest, from density queries on a small sphere.
 
     Differences over a finite reach, not derivatives: the features that density is made from are interpolated
     linearly, so that their derivative is constant within a cell and jumps between cells.

@@ -15,7 +15,7 @@ from nerfstudio.utils.decorators import check_main_thread
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from vnp_core.errors import CheckpointError, ConfigError, OutputExistsError, exit_on_error
+from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error
 from vnp_nerf.face.datamanager import VNPDataManagerConfig
 from vnp_nerf.face.dataparser import VNPSceneDataParserConfig
 from vnp_nerf.face.schedulers import WarmupCosineConfig
@@ -172,36 +172,6 @@ def checkpoint_to_load(config: TrainerConfig) -> Path | None:
     if config.load_dir is None:
         return config.load_checkpoint
     return latest_checkpoint(config.load_dir, config.load_step)
-
-
-def latest_checkpoint(folder: Path, step: int | None = None) -> Path:
-    """The checkpoint of a step, or the latest, in a run's nerfstudio_models. Raises `CheckpointError`."""
-    found = sorted(folder.glob("step-*.ckpt"))
-    if step is not None:
-        found = [path for path in found if path.name == f"step-{step:09d}.ckpt"]
-    if not found:
-        what = "checkpoint" if step is None else f"checkpoint of step {step}"
-        raise CheckpointError(
-            f"no {what} in {folder}: give the nerfstudio_models folder of a run that has saved one"
-        )
-    return found[-1]
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A run's checkpoint, on the CPU. Nothing but tensors and plain values is unpickled. Raises
-    `CheckpointError`.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"no checkpoint at {path}") from error
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: it is damaged, or no file of ours"
-        ) from error
-    if not isinstance(state, dict) or not {"pipeline", "step"} <= set(state):
-        raise CheckpointError(f"{path} is no checkpoint of a nerfstudio run")
-    return state
 
 
 def _duration(seconds: float) -> str:

@@ -98,7 +98,7 @@ class _Car:
         self.bonnet, self.boot = self.belt * draw(*style.bonnet), self.belt * draw(*style.boot)
         self.panes = int(generator.choice(style.panes))
         self.axles = (self.along(draw(0.15, 0.22)), self.along(draw(0.78, 0.85)))
-        self.wheel = min(self.wheel, 0.45 * min(self.deck(x) for x in self.axles))
+        self.wheel = min(self.wheel, 0.42 * min(self.deck(x) for x in self.axles))
         self.floor = self.wheel * draw(0.45, 0.75)
         self.boxiness = draw(2.6, 7.0)
         self.nose_taper, self.tail_taper = draw(0.03, 0.22), draw(0.02, 0.14)
@@ -279,11 +279,10 @@ class _Car:
         alloy = paints.grey(generator, 0.45, 0.9) if generator.uniform() < 0.75 else paints.lacquer(generator)
         arch = BLACK if generator.uniform() < 0.7 else self.trim
         for x in self.axles:
-            edge, arch_radius = self.half_width(x), min(self.wheel * 1.13, self.deck(x) - 0.04 - self.wheel)
+            edge = self.half_width(x)
             for y in (-1, 1):
-                self.solids.cylinder(
-                    (x, y * (edge - 0.25), self.wheel), arch_radius, y * 0.257, arch, axis="y"
-                )
+                centre = (x, y * (edge - 0.25), self.wheel * 1.1)
+                self.solids.cylinder(centre, self.wheel * 1.08, y * 0.257, arch, axis="y")
                 start = (x, y * (edge - tyre_width + 0.03), self.wheel)
                 r, w = self.wheel, tyre_width * y
                 tyre = [(rim, 0), (r * 0.95, 0), (r, w * 0.12), (r, w * 0.88), (r * 0.95, w), (rim, w)]
