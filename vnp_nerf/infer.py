@@ -21,16 +21,21 @@ from torch import Tensor
 from vnp_core.checkpoints import load_into, load_weights
 from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error
 from vnp_nerf.face.cameras import camera_path, elevation_of, turntable_cameras
+from vnp_nerf.face.checkpoints import (
+    latest_checkpoint,
+    pipeline_state,
+    read_checkpoint,
+    scene_model_state,
+)
 from vnp_nerf.face.config import vnp_nerf, vnp_nerf_paper
 from vnp_nerf.face.dataparser import VNPSceneDataParser, VNPSceneDataParserConfig, views_to_compare
 from vnp_nerf.face.run_file import read_run_config
-from vnp_nerf.face.trainer import VNPTrainerConfig, latest_checkpoint, read_checkpoint
+from vnp_nerf.face.trainer import VNPTrainerConfig
 from vnp_nerf.library import build_model, model_config, weights_path
 from vnp_nerf.paper import PaperConfig
 from vnp_nerf.readers import ReadOptions
 from vnp_nerf.views import Views
 
-_MODEL_PREFIX = "_model.radiance."
 _TURNTABLE_FRAMES = 72
 _TURNTABLE_SECONDS = 3.0
 
@@ -73,7 +78,9 @@ class Infer:
 
 @dataclass
 class _Source:
-    """What is inferred with: a config to copy, where its checkpoint lies, or the tensors to write one."""
+    """What to infer with: a config to start from, the folder of its checkpoints unless they are to be copied, and
+    the scene model's tensors.
+    """
 
     config: VNPTrainerConfig
     folder: Path | None
@@ -126,16 +133,14 @@ def _source(options: Infer) -> _Source:
         assert isinstance(config, VNPTrainerConfig)
         config.pipeline.model.radiance = radiance  # type: ignore[assignment]
         load_into(build_model(radiance), saved.state_dict, str(path))
-        state = {_MODEL_PREFIX + name: tensor.float() for name, tensor in saved.state_dict.items()}
-        return _Source(config, None, 0, {**state, "_model.device_indicator_param": torch.empty(0)})
+        state = {name: tensor.float() for name, tensor in saved.state_dict.items()}
+        return _Source(config, None, 0, state)
     config = read_run_config(options.load_config)
     beside = options.load_config.absolute().parent / "nerfstudio_models"  # found even if the run was moved
     folder = beside if beside.is_dir() else config.get_checkpoint_dir().absolute()
     path = latest_checkpoint(folder)
     checkpoint = read_checkpoint(path)
-    state = {name.replace("_model.module.", "_model."): t for name, t in checkpoint["pipeline"].items()}
-    own = {name.removeprefix(_MODEL_PREFIX): t for name, t in state.items() if name.startswith(_MODEL_PREFIX)}
-    load_into(build_model(config.pipeline.model.radiance), own, str(path))
+    state = scene_model_state(checkpoint, config.pipeline.model.radiance, str(path))
     return _Source(config, None if options.copy else folder, int(checkpoint["step"]), state)
 
 
@@ -168,7 +173,7 @@ def _write_run(folder: Path, source: _Source, parser: VNPSceneDataParser, size: 
     if source.folder is None:
         (folder / "nerfstudio_models").mkdir()
         torch.save(
-            {"step": source.step, "pipeline": source.state},
+            {"step": source.step, "pipeline": pipeline_state(source.state)},
             folder / "nerfstudio_models" / f"step-{source.step:09d}.ckpt",
         )
     seen = parser.scene.model_cameras()[list(parser.context)]

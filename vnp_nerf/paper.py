@@ -1,12 +1,11 @@
 """The 3D model of the paper as released: parameter for parameter, with its own volume rendering.
 
 Guo et al. 2023, section 4.3 and the released ShapeNet configuration. A context picture's (colour, origin,
-direction) in 8 x 8 patches becomes tokens; each sample on a ray reads them by cross-attention; four latent
-levels follow.
+direction) in 8 x 8 patches becomes tokens; each sample on a ray reads them; four latent levels follow.
 
-Mode `paper` pools each level's prior over the rays that are rendered together (1,024 of them), and draws anew
-for each such chunk. Mode `consistent` is the same decoder with latents inferred from the tokens once: one draw
-is one field. How it renders stands in `axial_rendering.py`.
+Mode `paper` pools each level's prior over the 1,024 rays that are rendered together, and draws anew for each
+such chunk. Mode `consistent` is the same decoder with latents inferred from the tokens once: one draw is one
+field. How it renders stands in `axial_rendering.py`.
 """
 
 from dataclasses import dataclass

@@ -139,7 +139,7 @@ class RadianceModel(nn.Module):
         self.tokenizer = RayTokenizer(config.patch, encoder.width)
         self.encoder = BottleneckEncoder(encoder)
         self.latents = LatentHierarchy(config.latents, encoder.width)
-        inputs = 3 + 6 * config.position_octaves + (3 if config.view_directions else 0)
+        inputs = 3 + 6 * config.position_octaves
         if "planes" in config.readings:
             self.planes = PlaneDecoder(
                 encoder.width,
@@ -159,7 +159,7 @@ class RadianceModel(nn.Module):
             self.points = nn.ModuleList(
                 CrossAttentionBlock(width, 4, 2 * width, encoder.width) for _ in range(config.point_layers)
             )
-        self.blend = ColourBlend(width, config.local_width)
+        self.blend = ColourBlend(width + 3 * config.view_directions, config.local_width)
         self.kl_schedule = BetaSchedule(config.kl_weight, config.kl_ramp)
 
     # -- encode, infer, decode ------------------------------------------------------------------------------------
@@ -170,6 +170,9 @@ class RadianceModel(nn.Module):
 
     def encode(self, views: Views) -> Encoded:
         """Everything that depends on the context views alone."""
+        if views.mask.shape[1] == 0:
+            side = self.config.canvas
+            views = Views.padding(views.mask.shape[0], 1, side, side, views.mask.device)
         rotation = self.reading_rotation(views)
         canvases = make_canvases(views, self.config.canvas)
         tokens = self.tokens(canvases, rotation)
@@ -232,8 +235,6 @@ class RadianceModel(nn.Module):
         encoded, config = decoded.encoded, self.config
         turned = turn(encoded.rotation, points)
         read = [turned, fourier_features(turned, octave_frequencies(config.position_octaves, config.position_octaves - 1))]
-        if directions is not None and config.view_directions:
-            read.append(turn(encoded.rotation, directions))
         if decoded.planes is not None:
             read.append(read_planes(decoded.planes, turned / config.radius))
         evidence = None
@@ -244,7 +245,10 @@ class RadianceModel(nn.Module):
         if encoded.point_keys is not None:
             for block, kv in zip(self.points, encoded.point_keys, strict=True):
                 state = block(state, kv, encoded.tokens.mask)
-        return self.network.density_of(state), self.blend(state, evidence)
+        density = self.network.density_of(state)
+        if config.view_directions and directions is not None:
+            state = torch.cat([state, turn(encoded.rotation, directions).to(state.dtype)], dim=-1)
+        return density, self.blend(state, evidence)
 
     def infer_field(self, encoded: Encoded, *, generator: torch.Generator | None = None) -> "RadianceField":
         """The field at the latents' mean, or at one draw under a generator. One scene."""

@@ -67,8 +67,8 @@ class VisualHull:
     ) -> tuple[Float[Tensor, "B R"], Float[Tensor, "B R"]]:
         """The part of each ray's span from where it enters the hull to where it leaves it for good.
 
-        The span is searched in `steps` equal parts; one part is added at either end for what lies between the samples. A
-        ray that misses the hull gets near == far.
+        The span is searched at the middles of `steps` equal parts, and one part is added at either end; a stretch of
+        the hull shorter than a part may go unseen. A ray that misses the hull gets near == far.
         """
         length = (far - near) / steps
         middles = near[..., None] + length[..., None] * (torch.arange(steps, device=near.device) + 0.5)

@@ -30,15 +30,13 @@ def latest_checkpoint(folder: Path, step: int | None = None) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A run's checkpoint, on the CPU; only tensors and plain values are unpickled. Raises `CheckpointError`."""
+    """A run's checkpoint; only tensors and plain values are unpickled. Raises `CheckpointError`."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"no checkpoint at {path}") from error
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: it is damaged, or none of ours"
-        ) from error
+        raise CheckpointError(f"{path} cannot be read: it is damaged, or none of ours") from error
     if not isinstance(state, dict) or not {"pipeline", "step"} <= set(state):
         raise CheckpointError(f"{path} is no checkpoint of a nerfstudio run")
     return state
@@ -59,7 +57,7 @@ def pipeline_state(scene_model: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def scene_model_state(checkpoint: Mapping[str, Any], config: ModelConfig, source: str) -> dict[str, Tensor]:
-    """The scene model's tensors from a run's checkpoint. Raises `CheckpointError` if they do not fit the config."""
+    """The scene model's tensors from a run's checkpoint. Raises `CheckpointError` if they do not fit."""
     state = model_state(checkpoint["pipeline"])
     own = {name.removeprefix(SCENE_MODEL): t for name, t in state.items() if name.startswith(SCENE_MODEL)}
     with torch.device("meta"):

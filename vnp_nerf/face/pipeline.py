@@ -20,6 +20,7 @@ from torchvision.utils import save_image
 
 from vnp_core.checkpoints import load_into
 from vnp_core.errors import exit_on_error
+from vnp_nerf.face.checkpoints import model_state
 from vnp_nerf.face.datamanager import VNPDataManager, VNPDataManagerConfig
 from vnp_nerf.face.model import VNPModel, VNPModelConfig
 from vnp_nerf.image_metrics import foreground, over_white, picture_scores
@@ -174,15 +175,9 @@ class VNPPipeline(VanillaPipeline):
         nothing.
         """
         with exit_on_error():
-            state = {_plain_name(name): value for name, value in loaded_state.items()}
-            load_into(self.vnp, state)
+            load_into(self.vnp, model_state(loaded_state))
         self.vnp.update_to_step(step)
         self.vnp.invalidate()
-
-
-def _plain_name(name: str) -> str:
-    """A parameter's name in the model, whatever wrappers the run had."""
-    return name.removeprefix("module.").removeprefix("_model.").removeprefix("module.")
 
 
 def _averaged(rows: list[dict[str, float]], with_std: bool) -> dict[str, float]:

@@ -16,10 +16,11 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error
+from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint, scene_model_state
 from vnp_nerf.face.datamanager import VNPDataManagerConfig
 from vnp_nerf.face.dataparser import VNPSceneDataParserConfig
 from vnp_nerf.face.schedulers import WarmupCosineConfig
-from vnp_nerf.readers import open_collection
+from vnp_nerf.views import Views
 
 
 @dataclass
@@ -45,11 +46,11 @@ class VNPTrainerConfig(TrainerConfig):
     def save_config(self) -> None:
         """Writes config.yml with absolute paths, so that tools find the run from any folder.
 
-        Nothing is written when the data holds no scene, or the folder already holds a run.
+        Nothing is written when the data makes no sense, the checkpoint to go on from does not fit, or the folder
+        already holds a run.
         """
         with exit_on_error():
-            self.make_paths_absolute()
-            open_collection(self.pipeline.datamanager.dataparser.data)
+            self._check_inputs()
             target = self.get_base_dir() / "config.yml"
             if target.exists():
                 raise OutputExistsError(
@@ -62,10 +63,8 @@ class VNPTrainerConfig(TrainerConfig):
             partial.replace(target)
         CONSOLE.log(f"Saving config to: {target}")
 
-    def make_paths_absolute(self) -> None:
-        """Resolves all paths against the current folder. Raises `ConfigError` for another dataparser than
-        ours.
-        """
+    def _check_inputs(self) -> None:
+        """Makes all paths absolute, and opens what the run will open first. Raises a `VNPError`."""
         manager = self.pipeline.datamanager
         if not isinstance(manager, VNPDataManagerConfig) or not isinstance(
             manager.dataparser, VNPSceneDataParserConfig
@@ -79,6 +78,10 @@ class VNPTrainerConfig(TrainerConfig):
         self.data = manager.data = manager.dataparser.data = Path(data).absolute()
         self.output_dir = self.output_dir.absolute()
         self.run_dir = None if self.run_dir is None else self.run_dir.absolute()
+        parser = manager.dataparser.setup()
+        Views.from_scene(parser.scene, parser.context)
+        if (path := checkpoint_to_load(self)) is not None:
+            scene_model_state(read_checkpoint(path), self.pipeline.model.radiance, str(path))
 
 
 class VNPTrainer(Trainer):

@@ -82,7 +82,7 @@ def join_meshes(parts: Sequence[Mesh]) -> Mesh:
     """One mesh with all triangles of `parts` in order, and their palettes one behind the other."""
     starts = np.cumsum([0] + [len(part.palette) for part in parts])
 
-    def joined(values: list[np.ndarray | None], blank: tuple[int, ...], fill: float) -> np.ndarray | None:
+    def joined(values: Sequence[np.ndarray | None], blank: tuple[int, ...], fill: float) -> np.ndarray | None:
         if all(value is None for value in values):
             return None
         return np.concatenate(

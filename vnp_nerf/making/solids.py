@@ -48,7 +48,8 @@ class Solids:
         alpha: float = 1.0,
     ) -> None:
         """Any triangles; shading is smooth across vertices in one place up to the crease angle."""
-        material = Material(tuple(float(value) for value in colour), alpha)
+        red, green, blue = colour
+        material = Material((float(red), float(green), float(blue)), alpha)
         index = self._palette.setdefault(material, len(self._palette))
         self._vertices.append(np.asarray(vertices, float))
         self._faces.append(faces)

@@ -85,7 +85,6 @@ def write_category(
     *,
     processes: int = 1,
     strict: bool = False,
-    extra: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CategoryReport:
     """Renders all objects of a category, skips those that are finished, and writes the split file last.
@@ -99,7 +98,6 @@ def write_category(
         config: what a scene looks like.
         processes: how many render at a time.
         strict: whether a broken object is an error; otherwise it is left out of the splits and reported.
-        extra: further settings that a resumed run must share.
         on_progress: is told (scenes done, scenes in all).
 
     Raises:
@@ -112,7 +110,7 @@ def write_category(
     root.mkdir(parents=True, exist_ok=True)
     stem = root / category.removesuffix("s")
     settings = stem.with_name(stem.name + "_making.json")
-    _keep_settings(settings, {**asdict(config), **(extra or {})})
+    _keep_settings(settings, asdict(config))
     ids = [identity for members in splits.values() for identity in members]
     present = [identity for identity in ids if (root / category / identity / "transforms.json").is_file()]
     finished = set(present)
