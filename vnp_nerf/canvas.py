@@ -1,7 +1,8 @@
 """Pictures of any size on square canvases of one size, so that every patch means the same to the encoder.
 
-A picture is resampled until its longer side fills the canvas; the rest of the canvas is empty and masked. Each view is
-treated by its own size alone, which keeps padding invisible: a batch of mixed sizes gives what each view gives alone.
+A picture is resampled until its longer side fills the canvas; the rest of the canvas is empty and masked.
+Each view is treated by its own size alone, which keeps padding invisible: a batch of mixed sizes gives what
+each view gives alone.
 """
 
 from dataclasses import dataclass

@@ -25,6 +25,9 @@ from vnp_nerf.rendering import Rendering, render_picture
 from vnp_nerf.scene import Scene
 from vnp_nerf.views import Views
 
+RAYS = 1024
+"""Rays rendered at a time: few enough for the samples' features to stay in a processor's cache."""
+
 
 @dataclass
 class Case:
@@ -89,7 +92,9 @@ class ModelPredictor:
         query = case.query.to(self.device)
         cameras = zip(query.camera_to_world[0], query.intrinsics[0], query.sizes[0].tolist(), strict=True)
         return [
-            render_picture(field, pose, intrinsics, height, width).map(lambda part: part.float().cpu())
+            render_picture(field, pose, intrinsics, height, width, chunk=RAYS).map(
+                lambda part: part.float().cpu()
+            )
             for pose, intrinsics, (height, width) in cameras
         ]
 

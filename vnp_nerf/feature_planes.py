@@ -1,6 +1,8 @@
-"""Three axis-aligned feature planes, decoded once from a scene's tokens and latents, then read by interpolation.
+"""Three axis-aligned feature planes, decoded once from a scene's tokens and latents, then read by
+interpolation.
 
-A query costs three bilinear look-ups instead of attention over all tokens: the whole of space is paid for once.
+A query costs three bilinear look-ups instead of attention over all tokens: the whole of space is paid for
+once.
 """
 
 import torch
@@ -21,19 +23,30 @@ class PlaneDecoder(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, layers: int, cells: int, resolution: int, channels: int, latent_width: int
+        self,
+        width: int,
+        heads: int,
+        layers: int,
+        cells: int,
+        resolution: int,
+        channels: int,
+        latent_width: int,
     ) -> None:
         super().__init__()
         if resolution % cells:
             raise ValueError(f"plane resolution {resolution} is not a multiple of its {cells} cells")
         self.cells, self.factor = cells, resolution // cells
         self.queries = nn.Parameter(torch.randn(_PLANES * cells * cells, width) * 0.02)
-        self.blocks = nn.ModuleList(CrossAttentionBlock(width, heads, 2 * width, width) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            CrossAttentionBlock(width, heads, 2 * width, width) for _ in range(layers)
+        )
         self.from_latents = nn.ModuleList(nn.Linear(latent_width, width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, channels * self.factor**2)
         self.refine = nn.Sequential(
-            nn.Conv2d(channels, 2 * channels, 3, padding=1), nn.GELU(), nn.Conv2d(2 * channels, channels, 3, padding=1)
+            nn.Conv2d(channels, 2 * channels, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(2 * channels, channels, 3, padding=1),
         )
 
     def keys_values(self, tokens: Float[Tensor, "B T D"]) -> list[KeysValues]:
@@ -62,9 +75,15 @@ class PlaneDecoder(nn.Module):
         return rearrange(features, "(B planes) C H W -> B planes C H W", planes=_PLANES)
 
 
-def read_planes(planes: Float[Tensor, "B 3 C P P"], points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3*C"]:
-    """Bilinear features at points of the cube [-1, 1]^3 (the border's beyond it), concatenated over the planes."""
-    pairs = torch.stack([points[..., [0, 1]], points[..., [0, 2]], points[..., [1, 2]]], dim=1)  # [B, 3, N, 2]
+def read_planes(
+    planes: Float[Tensor, "B 3 C P P"], points: Float[Tensor, "B N 3"]
+) -> Float[Tensor, "B N 3*C"]:
+    """Bilinear features at points of the cube [-1, 1]^3 (the border's beyond it), concatenated over the
+    planes.
+    """
+    pairs = torch.stack(
+        [points[..., [0, 1]], points[..., [0, 2]], points[..., [1, 2]]], dim=1
+    )  # [B, 3, N, 2]
     sampled = F.grid_sample(
         rearrange(planes, "B planes C H W -> (B planes) C H W").float(),
         rearrange(pairs, "B planes N two -> (B planes) N 1 two").float(),

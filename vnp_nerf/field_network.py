@@ -15,7 +15,9 @@ _DENSITY_SHIFT = 4.0
 
 
 class FieldNetwork(nn.Module):
-    """Per latent level a modulated block and an unmodulated residual one, as in VNP (Guo et al. 2023, section 3.3)."""
+    """Per latent level a modulated block and an unmodulated residual one, as in VNP (Guo et al. 2023,
+    section 3.3).
+    """
 
     def __init__(self, inputs: int, width: int, levels: int, latent_dim: int, style_width: int) -> None:
         super().__init__()
@@ -34,7 +36,9 @@ class FieldNetwork(nn.Module):
             for level, (style, block) in enumerate(zip(self.styles, self.modulated, strict=True))
         ]
 
-    def forward(self, read: Float[Tensor, "B N I"], weights: list[ModulatedWeights]) -> Float[Tensor, "B N D"]:
+    def forward(
+        self, read: Float[Tensor, "B N I"], weights: list[ModulatedWeights]
+    ) -> Float[Tensor, "B N D"]:
         """The state of each point."""
         entered = F.gelu(self.enter(read))
         state = entered

@@ -78,8 +78,8 @@ class Infer:
 
 @dataclass
 class _Source:
-    """What to infer with: a config to start from, the folder of its checkpoints unless they are to be copied, and
-    the scene model's tensors.
+    """What to infer with: a config to start from, the folder of its checkpoints unless they are to be copied,
+    and the scene model's tensors.
     """
 
     config: VNPTrainerConfig

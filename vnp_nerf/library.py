@@ -1,4 +1,6 @@
-"""Models by name or by file: building one from its configuration, saving it, and finding the shipped weights."""
+"""Models by name or by file: building one from its configuration, saving it, and finding the shipped
+weights.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +10,8 @@ from vnp_core.checkpoints import load_into, load_weights, save_weights
 from vnp_core.config import from_dict, nearest, to_dict
 from vnp_core.errors import CheckpointError, ConfigError
 from vnp_nerf.paper import PaperConfig, PaperModel
-from vnp_nerf.radiance import RadianceConfig, RadianceModel
+from vnp_nerf.radiance import RadianceModel
+from vnp_nerf.radiance_config import RadianceConfig
 
 ModelConfig = RadianceConfig | PaperConfig
 Model = RadianceModel | PaperModel
@@ -37,11 +40,15 @@ def shipped_weights() -> list[str]:
 
 
 def weights_path(name_or_path: str | Path) -> Path:
-    """The safetensors file that a shipped name ('furniture' means 'vnp-nerf-furniture') or a path stands for."""
+    """The safetensors file that a shipped name ('furniture' means 'vnp-nerf-furniture') or a path stands
+    for.
+    """
     path = Path(name_or_path)
     if path.suffix == ".safetensors" or path.is_file():
         if not path.is_file():
-            raise CheckpointError(f"no weights at {path}: give a .safetensors file, or one of {shipped_weights()}")
+            raise CheckpointError(
+                f"no weights at {path}: give a .safetensors file, or one of {shipped_weights()}"
+            )
         return path
     for stem in (str(name_or_path), f"vnp-nerf-{name_or_path}"):
         if (WEIGHTS_FOLDER / f"{stem}.safetensors").is_file():

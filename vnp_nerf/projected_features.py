@@ -1,8 +1,9 @@
 """The local reading: what the context views show where a point projects into them.
 
-A point looks up features and colours of every view at its projection (as pixelNeRF, Yu et al. 2021, and IBRNet, Wang et
-al. 2021, do), a small network turns each view's evidence into a vector, and a masked mean over views joins them. The
-point's own state can later ask the views again and blend their colours. All are functions of position alone.
+A point looks up features and colours of every view at its projection (as pixelNeRF, Yu et al. 2021, and
+IBRNet, Wang et al. 2021, do), a small network turns each view's evidence into a vector, and a masked mean
+over views joins them. The point's own state can later ask the views again and blend their colours. All are
+functions of position alone.
 """
 
 from dataclasses import dataclass
@@ -54,7 +55,11 @@ def bilinear(maps: Float[Tensor, "M C H W"], pixels: Float[Tensor, "M N 2"]) -> 
     height, width = maps.shape[-2:]
     grid = pixels / pixels.new_tensor([width, height]) * 2 - 1
     sampled = F.grid_sample(
-        maps, rearrange(grid, "M N two -> M N 1 two"), mode="bilinear", padding_mode="border", align_corners=False
+        maps,
+        rearrange(grid, "M N two -> M N 1 two"),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
     )
     return rearrange(sampled, "M C N 1 -> M N C")
 
@@ -75,7 +80,9 @@ class ProjectedFeatures(nn.Module):
         )
         self.from_tokens = nn.Linear(token_width, channels)
         self.mix = nn.Sequential(
-            nn.Conv2d(2 * channels, channels, 3, padding=1), nn.GELU(), nn.Conv2d(channels, channels, 3, padding=1)
+            nn.Conv2d(2 * channels, channels, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
         )
         self.per_view = nn.Sequential(
             nn.Linear(channels + 4 + _GEOMETRY_CHANNELS, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
@@ -115,7 +122,9 @@ class ProjectedFeatures(nn.Module):
         seen = ((pixels >= 0) & (pixels <= size)).all(-1) & (depth > 1e-3) & views.mask[..., None]
 
         flat = rearrange(pixels, "B V N two -> (B V) N two")
-        scale = rearrange(maps.canvas_scale, "B V -> (B V) 1 1") / 2  # the maps have half the canvas' resolution
+        scale = (
+            rearrange(maps.canvas_scale, "B V -> (B V) 1 1") / 2
+        )  # the maps have half the canvas' resolution
         features = bilinear(rearrange(maps.features, "B V C H W -> (B V) C H W").float(), flat * scale)
         rgba = bilinear(rearrange(maps.rgba, "B V C H W -> (B V) C H W"), flat)
         rgba = rearrange(rgba, "(B V) N C -> B V N C", B=batch)
@@ -149,8 +158,9 @@ def _pool(states: Float[Tensor, "B V N D"], seen: Bool[Tensor, "B V N"]) -> Floa
 class ColourBlend(nn.Module):
     """The colour of a point: a learned blend of the views' projected colours and of the field's own.
 
-    The point's state asks each view's state (scaled dot product), a learned score stands for the field's own colour;
-    views that do not see the point have no vote. With no view at all the field's own colour is all there is.
+    The point's state asks each view's state (scaled dot product), a learned score stands for the field's
+    own colour; views that do not see the point have no vote. With no view at all the field's own colour is
+    all there is.
     """
 
     def __init__(self, width: int, view_width: int, key_width: int = 16) -> None:
@@ -160,7 +170,9 @@ class ColourBlend(nn.Module):
         self.own = nn.Linear(width, 4)
         self.key_width = key_width
 
-    def forward(self, state: Float[Tensor, "B N D"], evidence: LocalEvidence | None) -> Float[Tensor, "B N 3"]:
+    def forward(
+        self, state: Float[Tensor, "B N D"], evidence: LocalEvidence | None
+    ) -> Float[Tensor, "B N 3"]:
         """Colours, 0 to 1, float32."""
         own = self.own(state).float()
         colour = torch.sigmoid(own[..., :3])

@@ -1,4 +1,6 @@
-"""What every scene model offers, whichever way it computes it: the seam between models and the tools around them."""
+"""What every scene model offers, whichever way it computes it: the seam between models and the tools around
+them.
+"""
 
 from typing import Any, Protocol
 
@@ -21,7 +23,11 @@ class Field(Protocol):
         ...
 
     def render(
-        self, origins: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"], *, background: Background = "white"
+        self,
+        origins: Float[Tensor, "R 3"],
+        directions: Float[Tensor, "R 3"],
+        *,
+        background: Background = "white",
     ) -> Rendering:
         """What the rays see. Directions are unit vectors."""
         ...
@@ -41,7 +47,9 @@ class SceneModel(Protocol):
         ...
 
     def train_outputs(self, batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Every tensor that the losses need. All parameters are used in here, as data-parallel training demands."""
+        """Every tensor that the losses need. All parameters are used in here, as data-parallel training
+        demands.
+        """
         ...
 
     def loss_terms(self, outputs: dict[str, Tensor], batch: TrainBatch, step: int) -> dict[str, Tensor]:

@@ -1,13 +1,12 @@
 """VNP as a radiance field: a set of posed pictures becomes tokens, latents, and one function of space.
 
-    encoded = model.encode(views)                 # tokens, feature maps, keys and values: once a context
-    draw    = model.latents.draw(encoded.tokens)  # the mean, or a draw under a generator
-    field   = model.decode(encoded, draw.latents) # planes and modulated weights: once a draw
-    pixels  = field.render(origins, directions)   # a frame pays for its points only
+encoded = model.encode(views)                  # tokens, feature maps, keys and values: once a context
+draw    = model.latents.draw(encoded.tokens)   # the mean, or a draw under a generator
+decoded = model.decode(encoded, draw.latents)  # planes and modulated weights: once a draw
+density, rgb = model.query(decoded, points)    # a frame pays for its points only
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +15,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vnp_core.attention import CrossAttentionBlock, KeysValues
-from vnp_core.encoder import BottleneckEncoder, EncoderConfig
+from vnp_core.encoder import BottleneckEncoder
 from vnp_core.errors import ConfigError
 from vnp_core.fourier import fourier_features, octave_frequencies
-from vnp_core.latents import LatentConfig, LatentHierarchy
+from vnp_core.latents import LatentHierarchy
 from vnp_core.modulation import ModulatedWeights
 from vnp_core.objectives import BetaSchedule, free_bits
 from vnp_core.tokens import Tokens
@@ -29,82 +28,15 @@ from vnp_nerf.feature_planes import PlaneDecoder, read_planes
 from vnp_nerf.field_network import FieldNetwork
 from vnp_nerf.projected_features import ColourBlend, LocalMaps, ProjectedFeatures
 from vnp_nerf.projection import turn
+from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span, importance_edges, stratified_edges
 from vnp_nerf.ray_tokens import RayTokenizer, pixel_channels
 from vnp_nerf.rendering import Background, Rendering, composite, over, ray_weights
 from vnp_nerf.views import Views
 from vnp_nerf.visual_hull import VisualHull
 
-READINGS = ("point", "planes", "local")
-
-
-@dataclass(frozen=True)
-class RadianceConfig:
-    """Architecture, sampling and objective of `vnp-nerf`."""
-
-    kind: Literal["radiance"] = "radiance"
-    """Which model this configures."""
-    readings: tuple[str, ...] = ("planes", "local")
-    """How a point reads the context: any of 'point', 'planes', 'local'."""
-    frame: Literal["azimuth", "canonical"] = "azimuth"
-    """Heading of the frame that the network reads in: the first context camera's azimuth, or the scene's own."""
-    view_directions: bool = False
-    """Colour may depend on the viewing direction."""
-    canvas: int = 64
-    """Side of the square canvas that each context view is read at, pixels."""
-    patch: int = 8
-    """Side of a token's patch, canvas pixels."""
-    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(width=192, layers=4, heads=3, hidden=384))
-    """Self-attention over the tokens."""
-    latents: LatentConfig = field(default_factory=lambda: LatentConfig(levels=2, dim=64, hidden=192))
-    """The stack of global latents."""
-    plane_cells: int = 8
-    """Cells a side that each plane is attended with."""
-    plane_resolution: int = 32
-    """Cells a side of the planes that points read."""
-    plane_channels: int = 24
-    """Features of each plane."""
-    plane_layers: int = 2
-    """Cross-attention layers of the plane decoder."""
-    local_channels: int = 24
-    """Features of the maps that points are projected into."""
-    local_width: int = 32
-    """Width of each view's evidence at a point."""
-    point_layers: int = 2
-    """Cross-attention layers of the 'point' reading."""
-    width: int = 64
-    """Width of the point network."""
-    position_octaves: int = 5
-    """Octaves of the Fourier features of a point's position."""
-    carve: bool = True
-    """Space that a context view's mask shows to be background is empty; switch off where masks cannot be trusted."""
-    radius: float = 1.05
-    """Radius of the ball that holds the object, model units; the field is empty outside."""
-    train_samples: int = 24
-    """Stratified samples a ray in training."""
-    render_samples: int = 48
-    """Evenly spaced samples a ray in rendering."""
-    importance_samples: int = 0
-    """Further samples a ray where the first pass found density."""
-    bfloat16: bool = True
-    """Training computes matrix products in bfloat16; rendering sums, KL and losses stay in float32."""
-    alpha_weight: float = 0.2
-    """Weight of the squared error of alpha in the loss."""
-    kl_weight: float = 1e-4
-    """Weight of the KL divergence, nats, at the end of its ramp."""
-    kl_ramp: int = 4000
-    """Steps over which the KL's weight rises from 0."""
-    free_nats: float = 2.0
-    """Each level may carry this much information, nats, before its KL costs anything."""
-    prior_share: float = 0.5
-    """Share of the scenes in a batch that train at the prior's mean instead of a posterior draw, as rendering does."""
-
-    def __post_init__(self) -> None:
-        unknown = set(self.readings) - set(READINGS)
-        if unknown or not self.readings:
-            raise ConfigError(f"readings {self.readings} are not of {READINGS}: give at least one of these")
-        if self.canvas % self.patch:
-            raise ConfigError(f"the canvas of {self.canvas} pixels is not a multiple of the patch of {self.patch}")
+_PACK = 1024
+"""Points are packed into a multiple of this many."""
 
 
 @dataclass
@@ -152,7 +84,9 @@ class RadianceModel(nn.Module):
             )
             inputs += 3 * config.plane_channels
         if "local" in config.readings:
-            self.local = ProjectedFeatures(encoder.width, config.patch, config.local_channels, config.local_width)
+            self.local = ProjectedFeatures(
+                encoder.width, config.patch, config.local_channels, config.local_width
+            )
             inputs += 2 * config.local_width
         self.network = FieldNetwork(inputs, width, config.latents.levels, config.latents.dim, encoder.width)
         if "point" in config.readings:
@@ -161,8 +95,6 @@ class RadianceModel(nn.Module):
             )
         self.blend = ColourBlend(width + 3 * config.view_directions, config.local_width)
         self.kl_schedule = BetaSchedule(config.kl_weight, config.kl_ramp)
-
-    # -- encode, infer, decode ------------------------------------------------------------------------------------
 
     def tokens(self, canvases: Canvases, rotation: Float[Tensor, "B 3 3"]) -> Tokens:
         """Encoded tokens of views on canvases."""
@@ -180,7 +112,9 @@ class RadianceModel(nn.Module):
         local = None
         if "local" in readings:
             count = views.mask.shape[1] * (self.config.canvas // self.config.patch) ** 2
-            view_tokens = tokens.values[:, tokens.values.shape[1] - count :]  # all but the encoder's null token
+            view_tokens = tokens.values[
+                :, tokens.values.shape[1] - count :
+            ]  # all but the encoder's null token
             pixels = pixel_channels(canvases, rotation)
             local = self.local.maps(pixels, view_tokens, views, canvases.scale, rotation)
         return Encoded(
@@ -201,19 +135,27 @@ class RadianceModel(nn.Module):
         return Decoded(encoded, planes, self.network.modulate(latents))
 
     def query(
-        self, decoded: Decoded, points: Float[Tensor, "B N 3"], directions: Float[Tensor, "B N 3"] | None = None
+        self,
+        decoded: Decoded,
+        points: Float[Tensor, "B N 3"],
+        directions: Float[Tensor, "B N 3"] | None = None,
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
         """Density and colour at points of the model frame.
 
-        Points outside the object's ball, and those that a mask rules out, are empty and black and cost nothing: the others
-        are packed together, padded to the largest count of any scene.
+        Points outside the object's ball, and those that a mask rules out, are empty and black and cost
+        nothing: the others are packed together, padded to the largest count of any scene, and on to a
+        multiple of 1,024.
         """
         if self.config.view_directions and directions is None:
-            raise ConfigError("this model's colour depends on the viewing direction: pass directions with points")
+            raise ConfigError(
+                "this model's colour depends on the viewing direction: pass directions with points"
+            )
         keep = self.may_be_filled(decoded.encoded, points)
         scene, point = keep.nonzero(as_tuple=True)
         slot = (keep.cumsum(1) - 1)[scene, point]
-        packed = torch.zeros(len(keep), int(keep.sum(1).amax()), dtype=torch.int64, device=points.device)
+        # Few distinct sizes: every new one costs the CPU's matrix library a new kernel, which it then keeps.
+        size = -(-int(keep.sum(1).amax()) // _PACK) * _PACK
+        packed = torch.zeros(len(keep), size, dtype=torch.int64, device=points.device)
         packed[scene, slot] = point
         index = repeat(packed, "B M -> B M xyz", xyz=3)
         towards = None if directions is None else directions.gather(1, index)
@@ -234,7 +176,12 @@ class RadianceModel(nn.Module):
         """What the networks make of points: everything that can be read at them, then the modulated MLP."""
         encoded, config = decoded.encoded, self.config
         turned = turn(encoded.rotation, points)
-        read = [turned, fourier_features(turned, octave_frequencies(config.position_octaves, config.position_octaves - 1))]
+        read = [
+            turned,
+            fourier_features(
+                turned, octave_frequencies(config.position_octaves, config.position_octaves - 1)
+            ),
+        ]
         if decoded.planes is not None:
             read.append(read_planes(decoded.planes, turned / config.radius))
         evidence = None
@@ -256,13 +203,16 @@ class RadianceModel(nn.Module):
         return RadianceField(self, self.decode(encoded, draw.latents[:, 0]))
 
     def reading_rotation(self, views: Views) -> Float[Tensor, "B 3 3"]:
-        """Turns the model frame about z so that the first context camera stands at azimuth 0 ('azimuth' frame).
+        """Turns the model frame about z so that the first context camera stands at azimuth 0 ('azimuth'
+        frame).
 
         A scene without any view, or with a first camera on the axis, keeps its heading.
         """
         first = views.camera_to_world[:, 0, :, 3] * views.mask[:, :1]  # [B, 3]
         reach = first[:, :2].norm(dim=-1, keepdim=True)
-        heading = torch.where(reach > 1e-4, first[:, :2] / reach.clamp_min(1e-4), first.new_tensor([1.0, 0.0]))
+        heading = torch.where(
+            reach > 1e-4, first[:, :2] / reach.clamp_min(1e-4), first.new_tensor([1.0, 0.0])
+        )
         if self.config.frame == "canonical":
             heading = torch.zeros_like(heading) + heading.new_tensor([1.0, 0.0])
         cosine, sine = heading.unbind(-1)
@@ -270,19 +220,19 @@ class RadianceModel(nn.Module):
         rows = [cosine, sine, zero, -sine, cosine, zero, zero, zero, one]
         return rearrange(torch.stack(rows, dim=-1), "B (i j) -> B i j", i=3)
 
-    # -- training ---------------------------------------------------------------------------------------------------
-
     def train_outputs(self, batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Renders the batch's rays: posterior draws for some scenes, the prior's mean for the others."""
         device = batch.origins.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bfloat16):
             encoded = self.encode(batch.context)
-            # The first scenes train at the prior's mean and need no posterior; there is always one that has it.
+            # The first scenes train at the prior's mean and need no posterior; one at least has it.
             scenes = len(batch.scene_names)
             at_prior = min(round(self.config.prior_share * scenes), scenes - 1)
             informed = slice(at_prior, None)
             union = batch.context.cat_views(batch.targets).select_scenes(informed)
-            posterior_tokens = self.tokens(make_canvases(union, self.config.canvas), encoded.rotation[informed])
+            posterior_tokens = self.tokens(
+                make_canvases(union, self.config.canvas), encoded.rotation[informed]
+            )
             context_tokens = Tokens(encoded.tokens.values[informed], encoded.tokens.mask[informed])
             posterior = self.latents.draw_with_prior(posterior_tokens, context_tokens, generator)
             mean = self.latents.draw(encoded.tokens, generator=None)
@@ -293,10 +243,15 @@ class RadianceModel(nn.Module):
             density, rgb = self._query_rays(decoded, batch.origins, batch.directions, edges)
         background = torch.rand(*batch.origins.shape, generator=generator, device=device)
         rendering = composite(density, rgb, edges, background)
-        return {"rgb": rendering.rgb, "alpha": rendering.alpha, "background": background, "kl": posterior.kl[:, 0]}
+        return {
+            "rgb": rendering.rgb,
+            "alpha": rendering.alpha,
+            "background": background,
+            "kl": posterior.kl[:, 0],
+        }
 
     def loss_terms(self, outputs: dict[str, Tensor], batch: TrainBatch, step: int) -> dict[str, Tensor]:
-        """Squared errors of colour over random backgrounds and of alpha; KL above its free nats, on a ramp."""
+        """Squared errors of colour over random backgrounds and of alpha; KL above its free nats."""
         alpha = batch.rgba[..., 3]
         truth = over(batch.rgba[..., :3] * alpha[..., None], alpha, outputs["background"])
         return {
@@ -376,7 +331,11 @@ class RadianceField:
         return density[0], rgb[0]
 
     def render(
-        self, origins: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"], *, background: Background = "white"
+        self,
+        origins: Float[Tensor, "R 3"],
+        directions: Float[Tensor, "R 3"],
+        *,
+        background: Background = "white",
     ) -> Rendering:
         """What the rays see; rays that miss the object's ball see the background at no cost."""
         near, far = ball_span(origins, directions, self.model.config.radius)

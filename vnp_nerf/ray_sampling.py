@@ -1,7 +1,7 @@
 """Where on a ray the field is asked: spans through the object's ball, stratified and importance samples.
 
-Samples are given as `edges`: S + 1 increasing distances that cut a ray's span into S intervals. A field is queried at
-the middle of each interval.
+Samples are given as `edges`: S + 1 increasing distances that cut a ray's span into S intervals. A field is
+queried at the middle of each interval.
 """
 
 import torch
@@ -14,8 +14,8 @@ def ball_span(
 ) -> tuple[Float[Tensor, "*R"], Float[Tensor, "*R"]]:
     """The part of each ray that lies in the ball of `radius` about the origin, as distances (near, far).
 
-    Directions are unit vectors. A ray that misses the ball gets near == far, an empty span; an origin inside the ball
-    starts its span at 0.
+    Directions are unit vectors. A ray that misses the ball gets near == far, an empty span; an origin
+    inside the ball starts its span at 0.
     """
     middle = -(origins * directions).sum(-1)
     squared_miss = (origins + middle[..., None] * directions).square().sum(-1)
@@ -24,19 +24,24 @@ def ball_span(
 
 
 def stratified_edges(
-    near: Float[Tensor, "*R"], far: Float[Tensor, "*R"], samples: int, generator: torch.Generator | None = None
+    near: Float[Tensor, "*R"],
+    far: Float[Tensor, "*R"],
+    samples: int,
+    generator: torch.Generator | None = None,
 ) -> Float[Tensor, "*R S+1"]:
     """Edges of `samples` intervals between near and far: equal ones, or jittered under a generator.
 
-    With a generator each edge moves uniformly between the middles of its neighbouring intervals (NeRF, Mildenhall et
-    al. 2020, section 4.1), so that training sees every depth.
+    With a generator each edge moves uniformly between the middles of its neighbouring intervals (NeRF,
+    Mildenhall et al. 2020, section 4.1), so that training sees every depth.
     """
     steps = torch.linspace(0, 1, samples + 1, device=near.device, dtype=near.dtype)
     if generator is not None:
         middles = (steps[1:] + steps[:-1]) / 2
         lower = torch.cat([steps[:1], middles])
         upper = torch.cat([middles, steps[-1:]])
-        uniform = torch.rand(*near.shape, samples + 1, generator=generator, device=near.device, dtype=near.dtype)
+        uniform = torch.rand(
+            *near.shape, samples + 1, generator=generator, device=near.device, dtype=near.dtype
+        )
         steps = lower + (upper - lower) * uniform
     return near[..., None] + (far - near)[..., None] * steps
 
@@ -50,8 +55,9 @@ def importance_edges(
 ) -> Float[Tensor, "*R S+N+2"]:
     """The given edges merged with `samples` + 1 new ones that follow the weights of a first pass.
 
-    The new edges invert the piecewise linear cumulative weight at evenly spaced levels, jittered within their stratum
-    under a generator (NeRF section 5.2). `padding` is added to each weight, so that no interval is starved.
+    The new edges invert the piecewise linear cumulative weight at evenly spaced levels, jittered within
+    their stratum under a generator (NeRF section 5.2). `padding` is added to each weight, so that no
+    interval is starved.
     """
     weights = weights + padding
     cumulative = torch.cumsum(weights / weights.sum(-1, keepdim=True), dim=-1).clamp_max(1)

@@ -1,8 +1,8 @@
 """The 3D set tokenizer: patches of posed pictures, each pixel with its ray, become tokens.
 
-As in VNP's 3D experiments (Guo et al. 2023, section 4.3): colour and ray are concatenated in each pixel and a patch is
-embedded by one linear map. Here alpha is a channel, and a ray is given by Pluecker coordinates (direction, moment),
-which do not depend on where along the ray the camera stands.
+As in VNP's 3D experiments (Guo et al. 2023, section 4.3): colour and ray are concatenated in each pixel and
+a patch is embedded by one linear map. Here alpha is a channel, and a ray is given by Pluecker coordinates
+(direction, moment), which do not depend on where along the ray the camera stands.
 """
 
 import torch
@@ -20,7 +20,9 @@ PIXEL_CHANNELS = 11
 
 
 def pixel_channels(canvases: Canvases, rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B V C P P"]:
-    """What a pixel tells the encoder, with rays turned into the scene's reading frame; 0 where nothing is filled."""
+    """What a pixel tells the encoder, with rays turned into the scene's reading frame; 0 where nothing is
+    filled.
+    """
     _, count, _, side, _ = canvases.directions.shape
 
     def turned(vectors: Float[Tensor, "B V 3 P P"]) -> Float[Tensor, "B V 3 P P"]:
@@ -28,8 +30,8 @@ def pixel_channels(canvases: Canvases, rotation: Float[Tensor, "B 3 3"]) -> Floa
         return rearrange(flat, "B (V H W) xyz -> B V xyz H W", V=count, H=side)
 
     directions, origins = turned(canvases.directions), turned(canvases.origins)
-    # A moment is as long as the ray's distance from the origin: at most 1 for rays that meet the object's ball,
-    # whatever the camera's distance.
+    # A moment is as long as the ray's distance from the origin: at most 1 for rays that meet the object's
+    # ball, whatever the camera's distance.
     moments = torch.linalg.cross(origins, directions, dim=2)
     filled = canvases.filled[:, :, None].to(directions.dtype)
     return torch.cat([canvases.rgba, directions, moments, filled], dim=2)
@@ -49,5 +51,6 @@ class RayTokenizer(nn.Module):
         values = self.embed(rearrange(pixels, "B V C H W -> (B V) C H W"))
         mask = patch_mask(rearrange(filled, "B V H W -> (B V) H W"), self.patch)
         return Tokens(
-            rearrange(values, "(B V) T D -> B (V T) D", B=batch), rearrange(mask, "(B V) T -> B (V T)", B=batch)
+            rearrange(values, "(B V) T D -> B (V T) D", B=batch),
+            rearrange(mask, "(B V) T -> B (V T)", B=batch),
         )

@@ -1,7 +1,8 @@
 """Volume rendering: density and colour along rays become pixels.
 
-The quadrature of NeRF (Mildenhall et al. 2020, equation 3): interval i with density s_i and length d_i absorbs
-1 - exp(-s_i d_i) of the light that reaches it. All sums run in float32, whatever the field was computed in.
+The quadrature of NeRF (Mildenhall et al. 2020, equation 3): interval i with density s_i and length d_i
+absorbs 1 - exp(-s_i d_i) of the light that reaches it. All sums run in float32, whatever the field was
+computed in.
 """
 
 from collections.abc import Callable
@@ -40,22 +41,30 @@ class Rendering:
     @staticmethod
     def cat(parts: list["Rendering"]) -> "Rendering":
         """Joins renderings along the first axis."""
-        return Rendering(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Rendering)))
+        return Rendering(
+            *(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Rendering))
+        )
 
 
 class RayRenderer(Protocol):
     """Anything that can be looked at from outside: see `vnp_nerf.protocol.Field`."""
 
     def render(
-        self, origins: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"], *, background: Background = "white"
-    ) -> Rendering: ...
+        self,
+        origins: Float[Tensor, "R 3"],
+        directions: Float[Tensor, "R 3"],
+        *,
+        background: Background = "white",
+    ) -> Rendering:
+        """What the rays see."""
+        ...
 
 
 def ray_weights(density: Float[Tensor, "*R S"], edges: Float[Tensor, "*R S+1"]) -> Float[Tensor, "*R S"]:
     """The share of a ray's light that each interval absorbs; their sum is the ray's alpha.
 
-    Transmittance is the exponential of a shifted cumulative sum, never a quotient or a difference, so that it stays
-    finite for any density, infinite ones included.
+    Transmittance is the exponential of a shifted cumulative sum, never a quotient or a difference, so that
+    it stays finite for any density, infinite ones included.
     """
     thickness = density.float() * (edges[..., 1:] - edges[..., :-1]).float()
     before = torch.cat([torch.zeros_like(thickness[..., :1]), thickness[..., :-1]], dim=-1)

@@ -1,8 +1,8 @@
 """Where an object can be: the space that no context view's mask rules out (Laurentini 1994).
 
-A point that projects onto background in any view is empty, whatever a network says. That costs one look-up a view, is a
-function of position alone, and lets rendering skip most of the ball. Views without a mask (alpha 1 everywhere) rule out
-nothing; neither does a view that a point projects outside of.
+A point that projects onto background in any view is empty, whatever a network says. That costs one look-up
+a view, is a function of position alone, and lets rendering skip most of the ball. Views without a mask
+(alpha 1 everywhere) rule out nothing; neither does a view that a point projects outside of.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,8 @@ class VisualHull:
         scale = canvases.scale
         return cls(
             occupied=rearrange(grown > _ALPHA_FLOOR, "B V H W -> B V (H W)"),
-            matrices=projection_matrices(views) * torch.stack([scale, scale, torch.ones_like(scale)], dim=-1)[..., None],
+            matrices=projection_matrices(views)
+            * torch.stack([scale, scale, torch.ones_like(scale)], dim=-1)[..., None],
             extent=views.sizes.flip(-1) * scale[..., None] * views.mask[..., None],
             side=alpha.shape[-1],
         )
@@ -67,8 +68,8 @@ class VisualHull:
     ) -> tuple[Float[Tensor, "B R"], Float[Tensor, "B R"]]:
         """The part of each ray's span from where it enters the hull to where it leaves it for good.
 
-        The span is searched at the middles of `steps` equal parts, and one part is added at either end; a stretch of
-        the hull shorter than a part may go unseen. A ray that misses the hull gets near == far.
+        The span is searched at the middles of `steps` equal parts, and one part is added at either end; a
+        stretch of the hull shorter than a part may go unseen. A ray that misses the hull gets near == far.
         """
         length = (far - near) / steps
         middles = near[..., None] + length[..., None] * (torch.arange(steps, device=near.device) + 0.5)

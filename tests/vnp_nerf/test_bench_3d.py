@@ -18,7 +18,7 @@ from vnp_core.results import read_results
 from vnp_nerf.cameras import orbit_cameras
 from vnp_nerf.library import build_model, save_model
 from vnp_nerf.pairs import make_pairs, write_pairs
-from vnp_nerf.radiance import RadianceConfig
+from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.readers import open_collection
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"

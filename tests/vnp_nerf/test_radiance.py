@@ -10,7 +10,8 @@ from vnp_core.errors import ConfigError
 from vnp_core.latents import LatentConfig
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.cameras import look_at, picture_rays, pixel_rays
-from vnp_nerf.radiance import RadianceConfig, RadianceField, RadianceModel
+from vnp_nerf.radiance import RadianceField, RadianceModel
+from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span
 from vnp_nerf.rendering import render_picture
 from vnp_nerf.views import Views
@@ -80,7 +81,9 @@ def _look(field: RadianceField, seed: int = 5) -> torch.Tensor:
     return torch.cat([seen.rgb, seen.alpha[..., None], seen.depth[..., None]], dim=-1)
 
 
-@pytest.mark.parametrize("readings", [("planes",), ("local",), ("point",), ("planes", "local"), ("point", "planes", "local")])
+@pytest.mark.parametrize(
+    "readings", [("planes",), ("local",), ("point",), ("planes", "local"), ("point", "planes", "local")]
+)
 @torch.no_grad()
 def test_law_1_one_draw_is_one_field_in_any_chunk_and_order(readings: tuple[str, ...]):
     field = _field(_model(readings=readings), _sphere_views(2))
@@ -89,7 +92,9 @@ def test_law_1_one_draw_is_one_field_in_any_chunk_and_order(readings: tuple[str,
     whole = field.render(origins, directions)
     assert whole.alpha.std() > 0.05
     for chunk in (64, 1024):
-        parts = [field.render(o, d).rgb for o, d in zip(origins.split(chunk), directions.split(chunk), strict=True)]
+        parts = [
+            field.render(o, d).rgb for o, d in zip(origins.split(chunk), directions.split(chunk), strict=True)
+        ]
         assert torch.allclose(torch.cat(parts), whole.rgb, atol=1e-5)
     order = torch.randperm(1600, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(field.render(origins[order], directions[order]).rgb, whole.rgb[order], atol=1e-5)
@@ -110,7 +115,7 @@ def test_law_1_batch_neighbours_do_not_matter():
 
 
 def test_law_2_the_order_of_context_views_does_not_matter():
-    # The first view also sets the heading that the network reads in, so only the canonical frame is free of it.
+    # The first view also sets the heading that the network reads in; the canonical frame is free of it.
     model = _model(frame="canonical")
     views = _sphere_views(3)
     straight = _look(_field(model, views))
@@ -144,9 +149,7 @@ def test_law_8_turning_all_cameras_about_the_vertical_changes_no_picture():
     model = _model(frame="azimuth")
     views = _sphere_views(3)
     angle = torch.tensor(1.1)
-    turn = torch.tensor(
-        [[angle.cos(), -angle.sin(), 0.0], [angle.sin(), angle.cos(), 0.0], [0.0, 0.0, 1.0]]
-    )
+    turn = torch.tensor([[angle.cos(), -angle.sin(), 0.0], [angle.sin(), angle.cos(), 0.0], [0.0, 0.0, 1.0]])
     turned = Views(views.rgba, turn @ views.camera_to_world, views.intrinsics, views.sizes, views.mask)
     camera, intrinsics = look_at(torch.tensor([3.0, 2.0, 1.0])), torch.tensor([30.0, 30.0, 10.0, 8.0])
     with torch.no_grad():
@@ -193,17 +196,17 @@ def _batch(scenes: int = 2, rays: int = 48) -> TrainBatch:
     context = Views.stack([part.select_views([0, 1]) for part in parts])
     targets = Views.stack([part.select_views([2, 3]) for part in parts])
     pixels = torch.randint(SIDE, (scenes, rays, 2), generator=generator)
-    origins, directions = pixel_rays(
-        targets.camera_to_world[:, :1], targets.intrinsics[:, :1], pixels + 0.5
+    origins, directions = pixel_rays(targets.camera_to_world[:, :1], targets.intrinsics[:, :1], pixels + 0.5)
+    rgba = torch.stack([targets.rgba[s, 0][:, pixels[s, :, 1], pixels[s, :, 0]].T for s in range(scenes)])
+    return TrainBatch(
+        context, targets, origins.contiguous(), directions, rgba, [str(s) for s in range(scenes)]
     )
-    rgba = torch.stack(
-        [targets.rgba[s, 0][:, pixels[s, :, 1], pixels[s, :, 0]].T for s in range(scenes)]
-    )
-    return TrainBatch(context, targets, origins.contiguous(), directions, rgba, [str(s) for s in range(scenes)])
 
 
 def test_every_parameter_gets_a_gradient():
-    model = RadianceModel(dataclasses.replace(TINY, readings=("point", "planes", "local"), kl_ramp=0, free_nats=0.0))
+    model = RadianceModel(
+        dataclasses.replace(TINY, readings=("point", "planes", "local"), kl_ramp=0, free_nats=0.0)
+    )
     batch = _batch()
     outputs = model.train_outputs(batch, torch.Generator().manual_seed(0))
     sum(model.loss_terms(outputs, batch, 10).values()).backward()

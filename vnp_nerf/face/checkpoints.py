@@ -43,7 +43,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def model_state(pipeline_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A pipeline's tensors by their names in the nerfstudio model, whatever data-parallel wrappers the run had."""
+    """A pipeline's tensors by their names in the nerfstudio model, with or without data-parallel wrappers."""
     return {
         name.removeprefix("module.").removeprefix(_IN_PIPELINE).removeprefix("module."): tensor
         for name, tensor in pipeline_state.items()

@@ -170,11 +170,13 @@ class VNPModel(Model):
         """
         assert isinstance(ray_bundle, RayBundle)
         shape = ray_bundle.origins.shape[:-1]
-        origins = ray_bundle.origins.reshape(-1, 3)
-        directions = F.normalize(ray_bundle.directions.reshape(-1, 3), dim=-1)
+        origins = ray_bundle.origins.reshape(-1, 3).float()
+        directions = F.normalize(ray_bundle.directions.reshape(-1, 3).float(), dim=-1)
         spans = None
         if ray_bundle.nears is not None and ray_bundle.fars is not None:
-            spans = torch.cat([ray_bundle.nears.reshape(-1, 1), ray_bundle.fars.reshape(-1, 1)], dim=-1)
+            spans = torch.cat(
+                [ray_bundle.nears.reshape(-1, 1), ray_bundle.fars.reshape(-1, 1)], dim=-1
+            ).float()
         chunk = self.config.eval_num_rays_per_chunk
         rows = [
             self._look(*part, None if spans is None else spans[start : start + chunk])

@@ -46,8 +46,8 @@ class VNPTrainerConfig(TrainerConfig):
     def save_config(self) -> None:
         """Writes config.yml with absolute paths, so that tools find the run from any folder.
 
-        Nothing is written when the data makes no sense, the checkpoint to go on from does not fit, or the folder
-        already holds a run.
+        Nothing is written when the data makes no sense, the checkpoint to go on from does not fit, or the
+        folder already holds a run.
         """
         with exit_on_error():
             self._check_inputs()

@@ -1,0 +1,33 @@
+import itertools
+import math
+
+import pytest
+import torch
+
+from vnp_nerf.face.schedulers import AdamWConfig, WarmupCosineConfig, learning_rate_factor
+
+
+def test_the_rate_rises_to_its_peak_then_falls_along_a_cosine_to_the_floor() -> None:
+    config = WarmupCosineConfig(warmup_steps=10, max_steps=110, floor=0.1)
+    factors = [learning_rate_factor(step, config) for step in range(200)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[10] == 1
+    assert factors[60] == pytest.approx(0.1 + 0.9 * 0.5)
+    assert factors[110] == factors[199] == pytest.approx(0.1)
+    assert all(later <= earlier for earlier, later in itertools.pairwise(factors[10:]))
+    assert all(type(factor) is float for factor in factors)
+
+
+def test_without_a_last_step_the_rate_stays_at_its_peak() -> None:
+    assert learning_rate_factor(10**6, WarmupCosineConfig(max_steps=None)) == 1
+
+
+def test_states_of_optimiser_and_scheduler_hold_no_numpy_numbers(tmp_path) -> None:
+    optimizer = AdamWConfig().setup([torch.nn.Parameter(torch.ones(2))])
+    scheduler = WarmupCosineConfig(max_steps=20).setup().get_scheduler(optimizer, 8e-4)
+    for _ in range(3):
+        optimizer.step()
+        scheduler.step()
+    torch.save([optimizer.state_dict(), scheduler.state_dict()], tmp_path / "state")
+    torch.load(tmp_path / "state", weights_only=True)
+    assert math.isclose(scheduler.get_last_lr()[0], 8e-4 * 4 / 500)

@@ -1,0 +1,89 @@
+"""What can be chosen about the radiance field: architecture, sampling and objective."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vnp_core.encoder import EncoderConfig
+from vnp_core.errors import ConfigError
+from vnp_core.latents import LatentConfig
+
+READINGS = ("point", "planes", "local")
+
+
+@dataclass(frozen=True)
+class RadianceConfig:
+    """Architecture, sampling and objective of `vnp-nerf`."""
+
+    kind: Literal["radiance"] = "radiance"
+    """Which model this configures."""
+    readings: tuple[str, ...] = ("planes", "local")
+    """How a point reads the context: any of 'point', 'planes', 'local'."""
+    frame: Literal["azimuth", "canonical"] = "azimuth"
+    """Heading of the frame that the network reads in: the first context camera's azimuth, or the scene's
+    own.
+    """
+    view_directions: bool = False
+    """Colour may depend on the viewing direction."""
+    canvas: int = 64
+    """Side of the square canvas that each context view is read at, pixels."""
+    patch: int = 8
+    """Side of a token's patch, canvas pixels."""
+    encoder: EncoderConfig = field(
+        default_factory=lambda: EncoderConfig(width=192, layers=4, heads=3, hidden=384)
+    )
+    """Self-attention over the tokens."""
+    latents: LatentConfig = field(default_factory=lambda: LatentConfig(levels=2, dim=64, hidden=192))
+    """The stack of global latents."""
+    plane_cells: int = 8
+    """Cells a side that each plane is attended with."""
+    plane_resolution: int = 32
+    """Cells a side of the planes that points read."""
+    plane_channels: int = 24
+    """Features of each plane."""
+    plane_layers: int = 2
+    """Cross-attention layers of the plane decoder."""
+    local_channels: int = 24
+    """Features of the maps that points are projected into."""
+    local_width: int = 32
+    """Width of each view's evidence at a point."""
+    point_layers: int = 2
+    """Cross-attention layers of the 'point' reading."""
+    width: int = 64
+    """Width of the point network."""
+    position_octaves: int = 5
+    """Octaves of the Fourier features of a point's position."""
+    carve: bool = True
+    """Space that a context view's mask shows to be background is empty; switch off where masks cannot be
+    trusted.
+    """
+    radius: float = 1.05
+    """Radius of the ball that holds the object, model units; the field is empty outside."""
+    train_samples: int = 24
+    """Stratified samples a ray in training."""
+    render_samples: int = 48
+    """Evenly spaced samples a ray in rendering."""
+    importance_samples: int = 0
+    """Further samples a ray where the first pass found density."""
+    bfloat16: bool = True
+    """Training computes matrix products in bfloat16; rendering sums, KL and losses stay in float32."""
+    alpha_weight: float = 0.2
+    """Weight of the squared error of alpha in the loss."""
+    kl_weight: float = 1e-4
+    """Weight of the KL divergence, nats, at the end of its ramp."""
+    kl_ramp: int = 4000
+    """Steps over which the KL's weight rises from 0."""
+    free_nats: float = 2.0
+    """Each level may carry this much information, nats, before its KL costs anything."""
+    prior_share: float = 0.5
+    """Share of the scenes in a batch that train at the prior's mean instead of a posterior draw, as
+    rendering does.
+    """
+
+    def __post_init__(self) -> None:
+        unknown = set(self.readings) - set(READINGS)
+        if unknown or not self.readings:
+            raise ConfigError(f"readings {self.readings} are not of {READINGS}: give at least one of these")
+        if self.canvas % self.patch:
+            raise ConfigError(
+                f"the canvas of {self.canvas} pixels is not a multiple of the patch of {self.patch}"
+            )
