@@ -1,9 +1,9 @@
-"""The main job on an object that no model was trained on: three pictures in, a radiance field and a video out.
+"""The main job on an object that no model was trained on: pictures in, a radiance field and a video out.
 
     python scripts/demo.py
 
-Runs what a user would type, `vnp-infer` and `ns-render`, in this process, which saves their start-up time, and
-says the commands. Then draws one picture: the context views, and novel views beside the truth and their depth.
+Runs what a user would type, `vnp-infer` and `ns-render`, in this process, which saves their start-up time,
+and says the commands. Then draws one picture: context views, novel views beside the truth, and their depth.
 """
 
 import json
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from vnp_core.errors import MissingDependencyError, exit_on_error
 from vnp_nerf.baselines import NearestView
-from vnp_nerf.contact_sheets import case_row, contact_sheet, write_png
+from vnp_nerf.contact_sheets import case_sheet, contact_sheet, write_png
 from vnp_nerf.evaluation import Case, ModelPredictor, score_case
 from vnp_nerf.library import load_model
 from vnp_nerf.pairs import ScenePairs, camera_centre
@@ -38,7 +38,7 @@ class Demo:
     """Shipped name or .safetensors file."""
     context: tuple[int, ...] = (0, 1, 2)
     """The views that are given."""
-    query: tuple[int, ...] = (3, 7, 11)
+    query: tuple[int, ...] = (3, 4, 7, 11)
     """Views that are not given, for comparison."""
     output: Path = ROOT / "outputs" / "demo"
     """Folder of the results; those of an earlier demo are replaced."""
@@ -98,9 +98,8 @@ def main(demo: Demo) -> None:
 
     predictor, count = ModelPredictor(demo.weights, model), len(demo.context)
     with console.status("novel views beside the truth"):
-        sheet = contact_sheet(
-            [case_row(predictor, case, count)], "An object that the model was never trained on"
-        )
+        title = f"{scene.name}: the model was never trained on it"
+        sheet = contact_sheet(case_sheet(predictor, case, count), title)
         write_png(demo.output / "novel_views.png", sheet)
         scores = {
             "this model": score_case(predictor, case, count),

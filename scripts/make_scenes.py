@@ -90,9 +90,8 @@ class Furniture(Common):
             shown = {o.identity for o in objects if o.demo}
             splits = {"test": [identity for identity in splits["test"] if identity in shown]}
         sources = furniture.find_sources(objects, folder)
-        self.output.mkdir(parents=True, exist_ok=True)
-        write_text(self.output / "CREDITS.md", furniture.credits(objects, splits))
         _write(self, "furniture", splits, sources, furniture.load_furniture)
+        write_text(self.output / "CREDITS.md", furniture.credits(objects, splits))
 
 
 @dataclass

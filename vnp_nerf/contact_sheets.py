@@ -88,20 +88,40 @@ def _fitted(picture: Float[Tensor, "H W 3"]) -> Image.Image:
     return cell
 
 
-def case_row(predictor: ModelPredictor, case: Case, count: int, label: str = "") -> tuple[str, list[Panel]]:
-    """One object: its context views, then for each query view the truth, the rendering and its depth."""
-    context = pictures_over_white(case.first_views(count))
-    panels = [Panel(picture, f"context {number}") for number, picture in enumerate(context, start=1)]
+def context_panels(case: Case, count: int) -> list[Panel]:
+    """The context views of a case."""
+    pictures = pictures_over_white(case.first_views(count))
+    return [Panel(picture, f"context {number}") for number, picture in enumerate(pictures, start=1)]
+
+
+def query_panels(predictor: ModelPredictor, case: Case, count: int) -> list[tuple[Panel, Panel, Panel]]:
+    """For each query view the truth, the rendering and its depth."""
     distances = case.query.camera_to_world[0, :, :, 3].norm(dim=-1).tolist()
     truths = pictures_over_white(case.query)
-    for rendering, truth, distance in zip(predictor.render(case, count), truths, distances, strict=True):
-        depth = colour_depth(rendering.depth, rendering.alpha, max(distance - 1, 0), distance + 1)
-        panels += [
+    return [
+        (
             Panel(truth, "truth"),
             Panel(rendering.rgb, f"novel view {psnr(rendering.rgb, truth):.1f} dB"),
-            Panel(depth, "depth"),
-        ]
-    return label or f"{case.name}, {count} context view{'s' if count > 1 else ''}", panels
+            Panel(
+                colour_depth(rendering.depth, rendering.alpha, max(distance - 1, 0), distance + 1), "depth"
+            ),
+        )
+        for rendering, truth, distance in zip(predictor.render(case, count), truths, distances, strict=True)
+    ]
+
+
+def case_row(predictor: ModelPredictor, case: Case, count: int) -> tuple[str, list[Panel]]:
+    """One object on one row of a sheet of many."""
+    panels = [panel for panels in query_panels(predictor, case, count) for panel in panels]
+    label = f"{case.name}, {count} context view{'s' if count > 1 else ''}"
+    return label, context_panels(case, count) + panels
+
+
+def case_sheet(predictor: ModelPredictor, case: Case, count: int) -> list[tuple[str, list[Panel]]]:
+    """One object on a sheet of its own: a row of context views, then rows of truth, renderings and depth."""
+    truths, renderings, depths = map(list, zip(*query_panels(predictor, case, count), strict=True))
+    rows = [("given", context_panels(case, count)), ("truth", truths), ("novel views", renderings)]
+    return [*rows, ("depth, near is bright", depths)]
 
 
 def write_png(path: Path, pixels: UInt8[np.ndarray, "H W 3"]) -> None:

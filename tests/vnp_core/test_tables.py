@@ -1,5 +1,7 @@
 """Tables: each value lands in its cell, and a page's tables are made anew without touching the rest of it."""
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,22 @@ def test_a_marker_that_makes_no_sense_is_refused(tmp_path: Path, request_words: 
     write_results(tmp_path / "r.json", Stopwatch("bench", seed=0).results(ROWS))
     with pytest.raises(ConfigError):
         fill_tables(f"<!-- table {request_words} -->\n<!-- end table -->\n", tmp_path)
+
+
+def test_the_script_finds_stale_pages_mends_them_and_then_has_nothing_to_do(tmp_path: Path) -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts" / "make_tables.py"
+    spec = importlib.util.spec_from_file_location("make_tables", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["make_tables"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    write_results(tmp_path / "docs" / "results" / "r.json", Stopwatch("bench", seed=0).results(ROWS))
+    for page in (tmp_path / "README.md", tmp_path / "docs" / "page.md"):
+        page.write_text("<!-- table results=docs/results/r.json -->\n<!-- end table -->\n")
+    before = (tmp_path / "README.md").read_text()
+    assert module.main(module.MakeTables(tmp_path, check=True)) == 1
+    assert (tmp_path / "README.md").read_text() == before
+    assert module.main(module.MakeTables(tmp_path)) == 0
+    assert "| ours | 21.00 | 23.46 |" in (tmp_path / "docs" / "page.md").read_text()
+    assert module.main(module.MakeTables(tmp_path, check=True)) == 0

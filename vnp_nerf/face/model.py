@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras as NerfstudioCameras
+from nerfstudio.cameras.cameras import CameraType
 from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.model_components import renderers
 from nerfstudio.models.base_model import Model, ModelConfig
@@ -23,6 +25,7 @@ from torch.nn import Parameter
 from vnp_core.errors import DataError
 from vnp_nerf.axial_rendering import axial_directions
 from vnp_nerf.batches import TrainBatch
+from vnp_nerf.cameras import picture_rays
 from vnp_nerf.image_metrics import picture_scores, psnr
 from vnp_nerf.library import build_model
 from vnp_nerf.paper import PaperConfig
@@ -187,6 +190,26 @@ class VNPModel(Model):
             )
         ]
         return {name: torch.cat([row[name] for row in rows]).reshape(*shape, -1) for name in rows[0]}
+
+    @torch.no_grad()
+    def get_outputs_for_camera(
+        self, camera: NerfstudioCameras, obb_box: OrientedBox | None = None
+    ) -> dict[str, Tensor]:
+        """The same of all pixels [H, W, ...] of one camera; a box cuts the rays to what is inside."""
+        pinhole = bool((camera.camera_type == CameraType.PERSPECTIVE.value).all())
+        straight = camera.distortion_params is None or not bool(camera.distortion_params.any())
+        if obb_box is not None or not (pinhole and straight):
+            return super().get_outputs_for_camera(camera, obb_box)
+        fx, fy, cx, cy = (getattr(camera, name).reshape(1) for name in ("fx", "fy", "cx", "cy"))
+        origins, directions = picture_rays(
+            camera.camera_to_worlds.reshape(3, 4).float(),
+            torch.cat([fx, fy, cx, cy]).float(),
+            int(camera.height),
+            int(camera.width),
+        )
+        return self.get_outputs_for_camera_ray_bundle(
+            RayBundle(origins, directions, torch.ones_like(origins[..., :1]))
+        )
 
     def _look(
         self,

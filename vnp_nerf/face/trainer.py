@@ -16,6 +16,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error
+from vnp_core.objectives import CollapseMonitor
 from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint, scene_model_state
 from vnp_nerf.face.datamanager import VNPDataManagerConfig
 from vnp_nerf.face.dataparser import VNPSceneDataParserConfig
@@ -95,6 +96,8 @@ class VNPTrainer(Trainer):
         self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         self._summed = 0
         self._seconds = 0.0
+        self._monitor: CollapseMonitor | None = None
+        self._collapsed: list[int] = []
 
     def train(self) -> None:
         """Trains; a picture that turns out unreadable ends the program with one line."""
@@ -106,13 +109,29 @@ class VNPTrainer(Trainer):
         start = time.perf_counter()
         loss, losses, metrics = super().train_iteration(step)
         self._seconds += time.perf_counter() - start
+        loss, losses, metrics = loss.detach(), _detached(losses), _detached(metrics)
         for name, value in {"loss": loss, **metrics}.items():
-            self._sums[name] += value.detach()
+            self._sums[name] += value
         self._summed += 1
+        self._watch_latents(metrics)
         last = step + 1 == self._start_step + self.config.max_num_iterations
         if comms.is_main_process() and ((step + 1) % self.config.steps_per_line == 0 or last):
             self._print_line(step + 1)
         return loss, losses, metrics
+
+    def _watch_latents(self, metrics: dict[str, Tensor]) -> None:
+        """Names the latent levels that have stopped carrying information, when their number changes."""
+        levels = [value for name, value in sorted(metrics.items()) if name.startswith("kl_")]
+        if not levels or not comms.is_main_process():
+            return
+        if self._monitor is None:
+            self._monitor = CollapseMonitor(len(levels))
+        self._monitor.update(torch.stack(levels)[None])
+        if self._monitor.collapsed != self._collapsed:
+            self._collapsed = self._monitor.collapsed
+            CONSOLE.print(
+                f"step {self.step + 1}: {self._monitor.message() or 'all latents are alive again.'}"
+            )
 
     def _print_line(self, step: int) -> None:
         means = {name: float(value) / self._summed for name, value in self._sums.items()}
@@ -168,6 +187,10 @@ class VNPTrainer(Trainer):
             for old in self.checkpoint_dir.glob("*.ckpt"):
                 if old != target:
                     old.unlink()
+
+
+def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in values.items()}
 
 
 def checkpoint_to_load(config: TrainerConfig) -> Path | None:

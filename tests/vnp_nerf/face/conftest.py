@@ -156,13 +156,16 @@ def trained(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ball_run(trained: Path, collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """config.yml of what `vnp-infer` makes of a test scene, with a field that is a solid ball."""
+def ball_run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """config.yml of what `vnp-infer` makes of a scene, with a field that is a solid ball.
+
+    The ball in the pictures is larger than the field's, so that the pictures' masks cut nothing off.
+    """
     from vnp_nerf.infer import Infer, infer
 
     run = infer(
         Infer(
-            data=collection / "test" / "f",
+            data=write_scene(tmp_path_factory.mktemp("pictures") / "ball", radius=0.95),
             load_config=trained,
             context=(0, 2),
             output_dir=tmp_path_factory.mktemp("ball") / "run",

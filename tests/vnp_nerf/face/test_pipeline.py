@@ -16,6 +16,7 @@ import sys
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from pathlib import Path
 
 def work(rank, world, config_file, folder, port):
     from nerfstudio.scripts.train import _set_random_seed
@@ -43,7 +44,7 @@ def work(rank, world, config_file, folder, port):
 
 if __name__ == "__main__":
     from nerfstudio.scripts.train import _find_free_port
-    mp.spawn(work, nprocs=2, args=(2, __import__("pathlib").Path(sys.argv[1]), sys.argv[2], _find_free_port()))
+    mp.spawn(work, nprocs=2, args=(2, Path(sys.argv[1]), sys.argv[2], _find_free_port()))
 """
 
 

@@ -69,6 +69,13 @@ def test_chunks_of_any_size_give_the_same_picture(loaded) -> None:
     torch.testing.assert_close(*pictures, atol=1e-5, rtol=0)
 
 
+def test_pictures_are_those_of_nerfstudios_own_rays(loaded) -> None:
+    camera = loaded.datamanager.eval_dataset.cameras[1:2]
+    theirs = loaded.model.get_outputs_for_camera_ray_bundle(camera.generate_rays(0, keep_shape=True))
+    for name, picture in loaded.model.get_outputs_for_camera(camera).items():
+        torch.testing.assert_close(picture, theirs[name], atol=1e-3, rtol=0, msg=name)
+
+
 def test_ns_eval_scores_the_unseen_views_of_the_scene(ball_run: Path, tmp_path: Path) -> None:
     from nerfstudio.scripts.eval import ComputePSNR
 
@@ -76,7 +83,7 @@ def test_ns_eval_scores_the_unseen_views_of_the_scene(ball_run: Path, tmp_path: 
     results = json.loads((tmp_path / "scores.json").read_text())["results"]
     assert results["pictures"] == 4  # six views, two of them context
     assert {"psnr", "psnr_std", "psnr_fg", "ssim", "ssim_fg", "fps"} <= set(results)
-    assert results["per_scene"]["f"]["psnr"] == results["psnr"]
+    assert results["per_scene"]["ball"]["psnr"] == results["psnr"]
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 4
 
 

@@ -1,0 +1,65 @@
+"""Turns a trained run into weights that ship: NAME.safetensors, and NAME.json with configuration and card."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+from vnp_core.checkpoints import save_weights
+from vnp_core.config import to_dict
+from vnp_core.errors import OutputExistsError, exit_on_error
+from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint, scene_model_state
+from vnp_nerf.face.run_file import read_run_config
+from vnp_nerf.library import WEIGHTS_FOLDER
+
+
+@dataclass
+class Ship:
+    """Write a run's latest weights, stored in bfloat16, with a card."""
+
+    load_config: Path
+    """The run's config.yml."""
+    name: str
+    """Name of the weights, such as vnp-nerf-furniture."""
+    data: str
+    """What they were trained on, with its licence."""
+    hours: float
+    """Wall-clock hours of training."""
+    command: str
+    """The command that made the run."""
+    limits: str
+    """What they are not good for."""
+    output_dir: Path = WEIGHTS_FOLDER
+    """Where to write."""
+    replace: bool = False
+    """Replace weights of this name."""
+
+
+def ship(options: Ship) -> Path:
+    """Writes both files and returns the weights' path."""
+    target = options.output_dir / f"{options.name}.safetensors"
+    if target.exists() and not options.replace:
+        raise OutputExistsError(f"{target} exists already: give another --name, or --replace")
+    config = read_run_config(options.load_config)
+    checkpoint = latest_checkpoint(options.load_config.parent / config.relative_model_dir)
+    state = read_checkpoint(checkpoint)
+    architecture = config.pipeline.model.radiance
+    weights = scene_model_state(state, architecture, str(checkpoint))
+    card = {
+        "steps": state["step"] + 1,
+        "hours": options.hours,
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "seed": config.machine.seed,
+        "data": options.data,
+        "command": options.command,
+        "limits": options.limits,
+    }
+    return save_weights(target, weights, to_dict(architecture), card, bfloat16=True)
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        print(ship(tyro.cli(Ship, description=Ship.__doc__)))
