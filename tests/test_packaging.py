@@ -58,7 +58,7 @@ def import_without(modules: list[str], absent: list[str]) -> subprocess.Complete
         f"sys.modules.update(dict.fromkeys({absent!r}))\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"
     )
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240)
 
 
 def check_system() -> ModuleType:

@@ -5,6 +5,8 @@ A query costs three bilinear look-ups instead of attention over all tokens: the 
 once.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
@@ -51,7 +53,7 @@ class PlaneDecoder(nn.Module):
 
     def keys_values(self, tokens: Float[Tensor, "B T D"]) -> list[KeysValues]:
         """Keys and values of each layer: they depend on the context alone and serve every draw."""
-        return [block.keys_values(tokens) for block in self.blocks]
+        return [cast(CrossAttentionBlock, block).keys_values(tokens) for block in self.blocks]
 
     def forward(
         self,

@@ -14,13 +14,15 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from vnp_core.fourier import fourier_features, octave_frequencies
 from vnp_nerf.canvas import premultiply
 from vnp_nerf.projection import project_points, projection_matrices, turn
 from vnp_nerf.ray_tokens import PIXEL_CHANNELS
 from vnp_nerf.views import Views
 
-_GEOMETRY_CHANNELS = 5
-"""Offset along the optical axis (1), direction from the camera (3), inside the picture (1)."""
+_DEPTH_OCTAVES = 4
+_GEOMETRY_CHANNELS = 1 + 2 * _DEPTH_OCTAVES + 3 + 1
+"""Offset along the optical axis, plain and in Fourier features; direction from the camera; inside the picture."""
 
 
 @dataclass
@@ -46,8 +48,9 @@ class LocalEvidence:
     colours: Float[Tensor, "B V N 3"]
     seen: Bool[Tensor, "B V N"]
     """The point projects into the picture, in front of the camera."""
-    pooled: Float[Tensor, "B N 2*D"]
-    """Mean and standard deviation over the views that see the point; 0 where none does."""
+    pooled: Float[Tensor, "B N 2*D+1"]
+    """Mean and standard deviation over the views that see the point, 0 where none does, and 1 / (1 + their
+    number): what one mask leaves possible, eight masks make nearly sure."""
 
 
 def bilinear(maps: Float[Tensor, "M C H W"], pixels: Float[Tensor, "M N 2"]) -> Float[Tensor, "M N C"]:
@@ -132,9 +135,12 @@ class ProjectedFeatures(nn.Module):
         origins = views.camera_to_world[..., 3]
         offset = turn(maps.rotation, points)[:, None] - turn(maps.rotation, origins)[:, :, None]
         distance = origins.norm(dim=-1)[..., None]  # the ball's centre is the origin
+        along = (depth - distance)[..., None]
+        frequencies = octave_frequencies(_DEPTH_OCTAVES, _DEPTH_OCTAVES - 1, torch.pi).to(along.device)
         geometry = torch.cat(
             [
-                (depth - distance)[..., None],
+                along,
+                fourier_features(along, frequencies),
                 offset / offset.norm(dim=-1, keepdim=True).clamp_min(1e-6),
                 seen[..., None].to(offset.dtype),
             ],
@@ -146,13 +152,14 @@ class ProjectedFeatures(nn.Module):
         return LocalEvidence(states, colours.clamp(0, 1), seen, _pool(states, seen))
 
 
-def _pool(states: Float[Tensor, "B V N D"], seen: Bool[Tensor, "B V N"]) -> Float[Tensor, "B N 2*D"]:
-    """Mean and standard deviation over the views that see a point: any number of them, in any order."""
+def _pool(states: Float[Tensor, "B V N D"], seen: Bool[Tensor, "B V N"]) -> Float[Tensor, "B N 2*D+1"]:
+    """Mean, standard deviation and a measure of number, over the views that see a point, in any order."""
     weight = seen[..., None].to(states.dtype)
-    total = weight.sum(1).clamp_min(1)
-    mean = (states * weight).sum(1) / total
-    variance = ((states - mean[:, None]).square() * weight).sum(1) / total
-    return torch.cat([mean, (variance.float() + 1e-6).sqrt().to(mean.dtype)], dim=-1)
+    number = seen.sum(1)[..., None].to(states.dtype)
+    mean = (states * weight).sum(1) / number.clamp_min(1)
+    variance = ((states - mean[:, None]).square() * weight).sum(1) / number.clamp_min(1)
+    deviation = (variance.float() + 1e-6).sqrt().to(mean.dtype)
+    return torch.cat([mean, deviation, 1 / (1 + number)], dim=-1)
 
 
 class ColourBlend(nn.Module):

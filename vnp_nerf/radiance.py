@@ -7,6 +7,7 @@ density, rgb = model.query(decoded, points)    # a frame pays for its points onl
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ class RadianceModel(nn.Module):
             self.local = ProjectedFeatures(
                 encoder.width, config.patch, config.local_channels, config.local_width
             )
-            inputs += 2 * config.local_width
+            inputs += 2 * config.local_width + 1
         self.network = FieldNetwork(inputs, width, config.latents.levels, config.latents.dim, encoder.width)
         if "point" in config.readings:
             self.points = nn.ModuleList(
@@ -122,9 +123,12 @@ class RadianceModel(nn.Module):
             rotation=rotation,
             hull=VisualHull.from_canvases(canvases, views) if self.config.carve else None,
             plane_keys=self.planes.keys_values(tokens.values) if "planes" in readings else None,
-            point_keys=[b.keys_values(tokens.values) for b in self.points] if "point" in readings else None,
+            point_keys=self._point_keys(tokens) if "point" in readings else None,
             local=local,
         )
+
+    def _point_keys(self, tokens: Tokens) -> list[KeysValues]:
+        return [cast(CrossAttentionBlock, block).keys_values(tokens.values) for block in self.points]
 
     def decode(self, encoded: Encoded, latents: Float[Tensor, "B L Z"]) -> Decoded:
         """Everything that depends on the context and one draw of the latents."""

@@ -2,6 +2,7 @@
 context at a time.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,8 +65,8 @@ class VNPModelConfig(ModelConfig):
     """Seed of the draw of the latents that tools see; their mean if not given."""
     background: Literal["white", "black"] = "white"
     """What tools see behind the object."""
-    span_samples: int = 32
-    """Samples on a ray whose near and far a tool sets itself: texturing, cropping."""
+    span_step: float = 0.03
+    """Largest distance, model units, between samples where a tool sets near and far: texturing, cropping."""
 
 
 @dataclass
@@ -116,6 +117,11 @@ class VNPModel(Model):
         self._context = context
         self.invalidate()
 
+    def choose_draw(self, seed: int | None) -> None:
+        """Which draw of the latents to look at: their mean, or the draw of a seed."""
+        self.config.draw = seed
+        self.invalidate()
+
     def invalidate(self) -> None:
         """Encodes the context anew at the next use."""
         self._active = []
@@ -133,7 +139,8 @@ class VNPModel(Model):
     @torch.no_grad()
     def field(self) -> Field:
         """The field that the active context and draw give."""
-        if not self._active:
+        active = self._active  # the viewer's threads may invalidate at any moment
+        if not active:
             if self._context is None:
                 raise DataError("the model has seen no views yet: set_context first")
             generator = None
@@ -141,8 +148,8 @@ class VNPModel(Model):
                 generator = torch.Generator(self.device).manual_seed(self.config.draw)
             encoded = self.radiance.encode(self._context().to(self.device))
             # Stored last and at once: the viewer may interrupt any line before.
-            self._active = [self.radiance.infer_field(encoded, generator=generator)]
-        return self._active[0]
+            self._active = active = [self.radiance.infer_field(encoded, generator=generator)]
+        return active[0]
 
     # -- training ------------------------------------------------------------------------------------------
 
@@ -247,7 +254,8 @@ class VNPModel(Model):
     def _render_spans(
         self, field: Field, origins: Tensor, directions: Tensor, spans: Float[Tensor, "R 2"]
     ) -> Rendering:
-        samples = self.config.span_samples
+        longest = float((spans[:, 1] - spans[:, 0]).max())
+        samples = min(max(math.ceil(longest / self.config.span_step), 4), 256)
         edges = stratified_edges(spans[:, 0], spans[:, 1].maximum(spans[:, 0]), samples)
         middles = (edges[:, 1:] + edges[:, :-1]) / 2
         points = origins[:, None] + middles[..., None] * directions[:, None]

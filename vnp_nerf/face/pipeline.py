@@ -12,6 +12,7 @@ from einops import rearrange
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from nerfstudio.utils import comms
 from nerfstudio.utils.rich_utils import CONSOLE
+from nerfstudio.viewer.viewer_elements import ViewerSlider
 from rich.progress import track
 from torch import Tensor
 from torch.cuda.amp.grad_scaler import GradScaler
@@ -22,6 +23,7 @@ from vnp_core.checkpoints import load_into
 from vnp_core.errors import exit_on_error
 from vnp_nerf.face.checkpoints import model_state
 from vnp_nerf.face.datamanager import VNPDataManager, VNPDataManagerConfig
+from vnp_nerf.face.dataparser import choose_context
 from vnp_nerf.face.model import VNPModel, VNPModelConfig
 from vnp_nerf.image_metrics import foreground, over_white, picture_scores
 from vnp_nerf.rendering import render_picture
@@ -71,12 +73,41 @@ class VNPPipeline(VanillaPipeline):
         )
         self.world_size = world_size
         self.vnp.set_context(self.datamanager.focus_context)
+        self._add_viewer_controls()
         if world_size > 1:
             devices = [local_rank] if torch.device(device).type == "cuda" else None
             self._model = cast(
                 Any, DistributedDataParallel(self._model, devices, find_unused_parameters=True)
             )
             dist.barrier(device_ids=devices)
+
+    def _add_viewer_controls(self) -> None:
+        """What a visitor of ns-viewer may turn; the viewer finds public attributes of its kinds by itself."""
+        parser = self.datamanager.dataparser
+        self.draw_slider = ViewerSlider(
+            "Draw of the latents",
+            default_value=self.config.model.draw or 0,
+            min_value=0,
+            max_value=50,
+            step=1,
+            cb_hook=lambda slider: self.vnp.choose_draw(int(slider.value) or None),
+            hint="0: their mean, the single best guess; others: samples of what the object may be",
+        )
+        self.context_slider = ViewerSlider(
+            "Context views",
+            default_value=len(parser.context),
+            min_value=1,
+            max_value=max(2, len(parser.scene.views_in("train")), len(parser.context)),
+            step=1,
+            cb_hook=lambda slider: self.show_context(int(slider.value)),
+            hint="How many posed pictures the object is inferred from",
+        )
+
+    def show_context(self, count: int) -> None:
+        """Looks through `count` views of the focus scene, or as many as it has, spread evenly."""
+        scene = self.datamanager.dataparser.scene
+        views = choose_context(scene, None, min(count, len(scene.views_in("train"))))
+        self.vnp.set_context(lambda: Views.from_scene(scene, views))
 
     @property
     def vnp(self) -> VNPModel:

@@ -5,6 +5,8 @@ The field is an opaque ball of a known radius, so that what they make has a clos
 
 import json
 import math
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -190,6 +192,14 @@ def test_ns_export_poisson_gives_the_ball(ball_run: Path, tmp_path: Path, ball_r
     assert abs(np.median(radii) - ball_radius) < STEP
 
 
+def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
+    """The viewer calls back from threads of its own."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_ns_viewer_renders_what_a_visitor_sees(
     loaded, ball_run: Path, tmp_path: Path, ball_radius: float
 ) -> None:
@@ -209,8 +219,18 @@ def test_ns_viewer_renders_what_a_visitor_sees(
         outputs = RenderStateMachine(viewer, 10.0, MagicMock())._render_img(
             CameraState(fov=0.6, aspect=1.0, c2w=pose, camera_type=CameraType.PERSPECTIVE)
         )
+        model, field = loaded.model, loaded.model.field()
+        sliders = {path.split("/")[-1]: element for path, element in viewer.viewer_elements}
+        sliders["draw_slider"].value = 7
+        wait_until(lambda: model.config.draw == 7 and model.field() is not field)
+        sliders["draw_slider"].value = 0
+        wait_until(lambda: model.config.draw is None)
+        field = model.field()
+        sliders["context_slider"].value = 5
+        wait_until(lambda: model.field() is not field)
     finally:
         viewer.viser_server.stop()
+        loaded.vnp.set_context(loaded.datamanager.focus_context)
     height, width = outputs["rgb"].shape[:2]
     assert float(outputs["accumulation"][height // 2, width // 2]) == pytest.approx(1, abs=1e-3)
     assert float(outputs["gl_z_buf_depth"][height // 2, width // 2]) == pytest.approx(
