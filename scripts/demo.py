@@ -7,6 +7,7 @@ and says the commands. Then draws one picture: context views, novel views beside
 """
 
 import json
+import math
 import shlex
 import shutil
 import time
@@ -85,15 +86,18 @@ def main(demo: Demo) -> None:
             turntable_size=demo.size,
         )
     )
-    thin_path(run / "turntable.json", path, demo.frames)
+    distance = thin_path(run / "turntable.json", path, demo.frames)
     files = f"--camera-path-filename {_typed(path)} --output-path {_typed(video)}"
-    outputs = "--rendered-output-names rgb depth"
+    near, far = round(distance - 1, 2), round(distance + 1, 2)  # where the object's ball begins and ends
+    outputs = f"--rendered-output-names rgb depth --depth-near-plane {near} --depth-far-plane {far}"
     _say(console, f"ns-render camera-path --load-config {_typed(run / 'config.yml')} {files} {outputs}")
     RenderCameraPath(
         load_config=run / "config.yml",
         camera_path_filename=path,
         output_path=video,
         rendered_output_names=["rgb", "depth"],
+        depth_near_plane=near,
+        depth_far_plane=far,
     ).main()
 
     predictor, count = ModelPredictor(demo.weights, model), len(demo.context)
@@ -112,14 +116,18 @@ def main(demo: Demo) -> None:
     console.print(f"{time.perf_counter() - start:.0f} seconds")
 
 
-def thin_path(source: Path, target: Path, frames: int) -> None:
-    """Keeps at most `frames` evenly spaced frames of a camera path, over the same seconds."""
+def thin_path(source: Path, target: Path, frames: int) -> float:
+    """Keeps at most `frames` evenly spaced frames of a camera path, over the same seconds.
+
+    Returns the first camera's distance from the origin, model units.
+    """
     path = json.loads(source.read_text(encoding="utf-8"))
     everything = path["camera_path"]
     kept = min(frames, len(everything))
     path["camera_path"] = [everything[index * len(everything) // kept] for index in range(kept)]
     path["fps"] = kept / path["seconds"]
     target.write_text(json.dumps(path), encoding="utf-8")
+    return math.hypot(*everything[0]["camera_to_world"][3:12:4])
 
 
 def _typed(path: Path) -> str:

@@ -119,9 +119,13 @@ def case_row(predictor: ModelPredictor, case: Case, count: int) -> tuple[str, li
 
 def case_sheet(predictor: ModelPredictor, case: Case, count: int) -> list[tuple[str, list[Panel]]]:
     """One object on a sheet of its own: a row of context views, then rows of truth, renderings and depth."""
-    truths, renderings, depths = map(list, zip(*query_panels(predictor, case, count), strict=True))
-    rows = [("given", context_panels(case, count)), ("truth", truths), ("novel views", renderings)]
-    return [*rows, ("depth, near is bright", depths)]
+    truths, renderings, depths = zip(*query_panels(predictor, case, count), strict=True)
+    return [
+        ("given", context_panels(case, count)),
+        ("not given: the truth", [Panel(panel.picture) for panel in truths]),
+        ("not given: inferred", list(renderings)),
+        ("its depth, near is bright", [Panel(panel.picture) for panel in depths]),
+    ]
 
 
 def write_png(path: Path, pixels: UInt8[np.ndarray, "H W 3"]) -> None:

@@ -22,7 +22,7 @@ from vnp_nerf.views import Views
 
 _DEPTH_OCTAVES = 4
 _GEOMETRY_CHANNELS = 1 + 2 * _DEPTH_OCTAVES + 3 + 1
-"""Offset along the optical axis, plain and in Fourier features; direction from the camera; inside the picture."""
+"""Offset along the optical axis, plain and as Fourier features; direction from the camera; whether seen."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import statistics
 import subprocess
 from pathlib import Path
@@ -105,6 +106,7 @@ def test_a_mean_row_is_the_mean_with_its_standard_error_and_skips_what_is_not_th
         mean_row("m", "t", "s", "", "psnr", [math.nan])
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git on this machine")
 def test_the_git_state_is_the_commit_and_tells_changes_from_none(tmp_path: Path) -> None:
     assert git_state(tmp_path / "nowhere") == ("unknown", True)
 

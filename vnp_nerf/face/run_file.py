@@ -61,6 +61,10 @@ def _applied(loader: yaml.SafeLoader, name: str, node: yaml.SequenceNode) -> Any
     arguments = loader.construct_sequence(node, deep=True)
     if name.rpartition(".")[0].split(".")[0] == "pathlib":
         return Path(*arguments)
+    if name == "builtins.getattr":  # how Python 3.11.0 to 3.11.3 write a member of an enumeration
+        owner, member = arguments
+        if isinstance(owner, type) and issubclass(owner, Enum):
+            return owner[member]
     kind = _named(loader, name, _PACKAGES)
     if not (isinstance(kind, type) and issubclass(kind, Enum)):
         raise yaml.YAMLError(f"it calls {name}, which is no part of a run's configuration")
