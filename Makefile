@@ -37,6 +37,7 @@ test-slow: setup
 lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python scripts/make_tables.py --check
 
 format: setup
 	@$(BIN)/ruff check --fix .
@@ -49,4 +50,4 @@ demo: setup
 	@$(BIN)/python scripts/demo.py
 
 clean:
-	rm -rf $(VENV) outputs build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -93,11 +93,13 @@ def test_without_ffmpeg_it_says_so_before_it_writes_anything(
 
 
 def test_a_thinned_path_keeps_the_first_frame_the_seconds_and_an_even_spacing(demo, tmp_path: Path) -> None:
-    (tmp_path / "all.json").write_text(
-        json.dumps({"seconds": 3.0, "fps": 24, "camera_path": list(range(72))})
-    )
-    demo.thin_path(tmp_path / "all.json", tmp_path / "few.json", 6)
+    pose = [1, 0, 0, 2, 0, 1, 0, 3, 0, 0, 1, 6, 0, 0, 0, 1]
+    frames = [{"camera_to_world": pose, "fov": number} for number in range(72)]
+    whole = {"seconds": 3.0, "fps": 24, "camera_path": frames}
+    (tmp_path / "all.json").write_text(json.dumps(whole))
+    assert demo.thin_path(tmp_path / "all.json", tmp_path / "few.json", 6) == 7.0
     path = json.loads((tmp_path / "few.json").read_text())
-    assert path == {"seconds": 3.0, "fps": 2.0, "camera_path": [0, 12, 24, 36, 48, 60]}
+    assert (path["seconds"], path["fps"]) == (3.0, 2.0)
+    assert [frame["fov"] for frame in path["camera_path"]] == [0, 12, 24, 36, 48, 60]
     demo.thin_path(tmp_path / "all.json", tmp_path / "more.json", 100)
     assert len(json.loads((tmp_path / "more.json").read_text())["camera_path"]) == 72

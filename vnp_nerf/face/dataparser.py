@@ -47,6 +47,8 @@ class VNPSceneDataParserConfig(DataParserConfig):
     """Virtual cameras all about the object, so that exports see its every side."""
     orbit_size: int = 256
     """The tools' train cameras are enlarged until their pictures' larger side has this many pixels."""
+    downscale_factor: float | None = None
+    """Pictures are this many times smaller on each side; `ns-render dataset` sets it."""
 
 
 @dataclass
@@ -103,13 +105,16 @@ class VNPSceneDataParser(DataParser):
     def _outputs(self, cameras: Cameras, views: tuple[int | None, ...]) -> FocusOutputs:
         scene, frame = self.scene, self.scene.frame
         folder = scene.path.parent if scene.path.is_file() else scene.path
+        shown = nerfstudio_cameras(cameras)
+        if self.config.downscale_factor is not None:
+            shown.rescale_output_resolution(1 / self.config.downscale_factor)
         transform = torch.cat([frame.rotation, frame.translation[:, None] / frame.scale], dim=1)
         return FocusOutputs(
             image_filenames=[
                 folder / "virtual" / f"{place:05d}.png" if view is None else scene.pictures[view].path
                 for place, view in enumerate(views)
             ],
-            cameras=nerfstudio_cameras(cameras),
+            cameras=shown,
             alpha_color=torch.ones(3),
             scene_box=SceneBox(aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])),
             dataparser_transform=transform.float(),

@@ -137,6 +137,18 @@ def test_ns_render_dataset_writes_every_output_beside_the_truth(ball_run: Path, 
     assert len(list((tmp_path / "test" / "rgb").rglob("*.png"))) == 4
 
 
+def test_ns_render_dataset_renders_another_scene_at_another_size(
+    ball_run: Path, collection: Path, tmp_path: Path
+) -> None:
+    from nerfstudio.scripts.render import DatasetRender
+
+    DatasetRender(
+        ball_run, tmp_path, data=collection / "test" / "g", downscale_factor=2, rendered_output_names=["rgb"]
+    ).main()
+    pictures = [iio.imread(file) for file in (tmp_path / "test" / "rgb").rglob("*.jpg")]
+    assert [picture.shape for picture in pictures] == [(12, 12, 3)] * 4
+
+
 def test_ns_export_cameras_lists_all_cameras(ball_run: Path, tmp_path: Path) -> None:
     from nerfstudio.scripts.exporter import ExportCameraPoses
 
