@@ -287,9 +287,10 @@ class VNPModel(Model):
         """Scores of one picture, and the pictures that TensorBoard shows: truth beside prediction, depth,
         alpha.
         """
-        truth, seen = batch["image"][..., :3].to(self.device), outputs["rgb"]
+        seen = outputs["rgb"]
+        truth = batch["image"][..., :3].to(seen.device)
         if "alpha" in batch:
-            scores = picture_scores(seen, truth, batch["alpha"].to(self.device) > _SOLID)
+            scores = picture_scores(seen, truth, batch["alpha"].to(seen.device) > _SOLID)
         else:
             scores = {"psnr": psnr(seen, truth)}
         images = {

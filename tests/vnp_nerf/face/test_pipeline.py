@@ -49,6 +49,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_draw_their_own_batches_and_share_their_weights(
     collection: Path, tmp_path: Path, make_config
 ) -> None:
@@ -57,7 +58,7 @@ def test_two_processes_draw_their_own_batches_and_share_their_weights(
     script = tmp_path / "two_processes.py"
     script.write_text(TWO_PROCESSES)
     command = [sys.executable, str(script), str(config.get_base_dir() / "config.yml"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=880, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert not torch.equal(first["batch"], second["batch"])
