@@ -20,6 +20,7 @@ from vnp_nerf.projection import project_points, projection_matrices, turn
 from vnp_nerf.ray_tokens import PIXEL_CHANNELS
 from vnp_nerf.views import Views
 
+_OPAQUE_ENOUGH = 0.02
 _DEPTH_OCTAVES = 4
 _GEOMETRY_CHANNELS = 1 + 2 * _DEPTH_OCTAVES + 3 + 1
 """Offset along the optical axis, plain and as Fourier features; direction from the camera; whether seen."""
@@ -148,7 +149,8 @@ class ProjectedFeatures(nn.Module):
         )
         features = rearrange(features, "(B V) N C -> B V N C", B=batch)
         states = self.per_view(torch.cat([features, rgba, geometry], dim=-1))
-        colours = rgba[..., :3] / rgba[..., 3:].clamp_min(1e-3)
+        # Where hardly anything is opaque, a colour is the ratio of two roundings: let it fade instead.
+        colours = rgba[..., :3] / rgba[..., 3:].clamp_min(_OPAQUE_ENOUGH)
         return LocalEvidence(states, colours.clamp(0, 1), seen, _pool(states, seen))
 
 
