@@ -6,7 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -61,14 +61,9 @@ def import_without(modules: list[str], absent: list[str]) -> subprocess.Complete
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240)
 
 
-def check_system() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_system", ROOT / "scripts" / "check_system.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses looks its own module up
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def check_system(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("check_system")
 
 
 def constraints() -> list[Requirement]:
@@ -167,40 +162,45 @@ def test_the_readme_names_only_commands_that_exist() -> None:
 
 
 def test_a_missing_library_is_named_with_the_package_that_brings_it(
+    check_system: ModuleType,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    system = check_system()
     needs = [
-        system.library("libsurelynotthere.so.9", "libsurelynotthere9", "for this test"),
-        system.Need("what is there", "there", "for this test", lambda: True),
+        check_system.library("libsurelynotthere.so.9", "libsurelynotthere9", "for this test"),
+        check_system.Need("what is there", "there", "for this test", lambda: True),
     ]
-    assert system.main([], needs) == system.EXIT_MISSING
+    assert check_system.main([], needs) == check_system.EXIT_MISSING
     said = capsys.readouterr().out
     assert "libsurelynotthere.so.9" in said
     assert "apt-get install libsurelynotthere9\n" in said
     assert "what is there" not in said
 
 
-def test_a_plain_user_is_told_and_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    system = check_system()
+def test_a_plain_user_is_told_and_nothing_is_installed(
+    check_system: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(system, "install", asked.append)
-    monkeypatch.setattr(system.os, "geteuid", lambda: 1000)
-    needs = [system.library("libsurelynotthere.so.9", "libsurelynotthere9", "for this test")]
-    assert system.main(["--install"], needs) == system.EXIT_MISSING
+    monkeypatch.setattr(check_system, "install", asked.append)
+    monkeypatch.setattr(check_system.os, "geteuid", lambda: 1000)
+    needs = [check_system.library("libsurelynotthere.so.9", "libsurelynotthere9", "for this test")]
+    assert check_system.main(["--install"], needs) == check_system.EXIT_MISSING
     assert not asked
 
 
-def test_a_complete_machine_passes() -> None:
-    system = check_system()
-    assert system.main([], [system.Need("what is there", "there", "for this test", lambda: True)]) == 0
+def test_a_complete_machine_passes(check_system: ModuleType) -> None:
+    assert (
+        check_system.main([], [check_system.Need("what is there", "there", "for this test", lambda: True)])
+        == 0
+    )
 
 
 @pytest.mark.parametrize("version", [(3, 9, 18), (3, 13, 0)])
 def test_an_unsuitable_python_is_refused_by_name(
-    version: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    check_system: ModuleType,
+    version: tuple[int, int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    system = check_system()
-    monkeypatch.setattr(system.sys, "version_info", version)
-    assert system.main([], []) == system.EXIT_MISSING
+    monkeypatch.setattr(check_system.sys, "version_info", version)
+    assert check_system.main([], []) == check_system.EXIT_MISSING
     assert "3.10, 3.11 or 3.12" in capsys.readouterr().out

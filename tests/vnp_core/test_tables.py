@@ -1,8 +1,8 @@
 """Tables: each value lands in its cell, and a page's tables are made anew without touching the rest of it."""
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -80,14 +80,10 @@ def test_a_marker_that_makes_no_sense_is_refused(tmp_path: Path, request_words: 
         fill_tables(f"<!-- table {request_words} -->\n<!-- end table -->\n", tmp_path)
 
 
-def test_the_script_finds_stale_pages_mends_them_and_then_has_nothing_to_do(tmp_path: Path) -> None:
-    script = Path(__file__).resolve().parents[2] / "scripts" / "make_tables.py"
-    spec = importlib.util.spec_from_file_location("make_tables", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make_tables"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+def test_the_script_finds_stale_pages_mends_them_and_then_has_nothing_to_do(
+    load_script: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    module = load_script("make_tables")
     write_results(tmp_path / "docs" / "results" / "r.json", Stopwatch("bench", seed=0).results(ROWS))
     for page in (tmp_path / "README.md", tmp_path / "docs" / "page.md"):
         page.write_text("<!-- table results=docs/results/r.json -->\n<!-- end table -->\n")

@@ -1,10 +1,7 @@
 """The benchmark script on a corpus of a few pictures: from the command line to JSON, tables and sheet."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -21,18 +18,7 @@ from vnp_nerf.pairs import make_pairs, write_pairs
 from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.readers import open_collection
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 SIZE, VIEWS = 16, 6
-
-
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +61,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_script_writes_results_tables_and_a_sheet(
-    workplace: Path, capsys: pytest.CaptureFixture[str]
+    load_script, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench = load_script("bench_3d")
     config = bench.Bench3D(
@@ -107,7 +93,7 @@ def test_the_script_writes_results_tables_and_a_sheet(
     assert str(config.output.name) in printed
 
 
-def test_a_corpus_without_a_name_pairs_or_wanted_split_is_refused(workplace: Path) -> None:
+def test_a_corpus_without_a_name_pairs_or_wanted_split_is_refused(load_script, workplace: Path) -> None:
     bench = load_script("bench_3d")
     folder = str(workplace / "noise")
     with pytest.raises(ConfigError, match="NAME:FOLDER"):

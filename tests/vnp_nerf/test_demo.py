@@ -1,8 +1,6 @@
 """The demo, from a scene and weights to a run, a video and a picture; twice, since it must be repeatable."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -18,18 +16,10 @@ from vnp_nerf.cameras import orbit_cameras
 from vnp_nerf.library import build_model, save_model
 from vnp_nerf.radiance import RadianceConfig
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "demo.py"
-
 
 @pytest.fixture(scope="module")
-def demo():
-    spec = importlib.util.spec_from_file_location("demo", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["demo"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def demo(load_script):
+    return load_script("demo")
 
 
 @pytest.fixture

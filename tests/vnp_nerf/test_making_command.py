@@ -1,20 +1,13 @@
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import trimesh
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_scenes.py"
-
 
 @pytest.fixture
-def command(monkeypatch):
-    spec = importlib.util.spec_from_file_location("make_scenes", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "make_scenes", module)
-    spec.loader.exec_module(module)
+def command(monkeypatch, load_script):
+    module = load_script("make_scenes")
 
     def run(*arguments):
         monkeypatch.setattr(

@@ -1,0 +1,50 @@
+"""scripts/ship_weights.py: a run's latest checkpoint becomes weights that `vnp-infer --weights` takes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from vnp_core.errors import OutputExistsError
+from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint
+from vnp_nerf.library import load_model
+
+
+def _ship(script: ModuleType, trained: Path, folder: Path, **changes: object) -> Path:
+    options = script.Ship(
+        load_config=trained,
+        name="vnp-nerf-test",
+        data="balls",
+        hours=0.1,
+        command="ns-train",
+        limits="balls only",
+        output_dir=folder,
+        **changes,
+    )
+    return script.ship(options)
+
+
+def test_shipped_weights_are_the_runs_to_eight_bits(
+    load_script: Callable[[str], ModuleType], trained: Path, tmp_path: Path
+) -> None:
+    script = load_script("ship_weights")
+    model, card = load_model(_ship(script, trained, tmp_path))
+    checkpoint = read_checkpoint(latest_checkpoint(trained.parent / "nerfstudio_models"))
+    assert card["steps"] == checkpoint["step"] + 1
+    assert card["data"] == "balls"
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(
+            tensor, checkpoint["pipeline"][f"_model.radiance.{name}"], rtol=2**-8, atol=0
+        )
+
+
+def test_weights_of_the_same_name_are_replaced_only_on_demand(
+    load_script: Callable[[str], ModuleType], trained: Path, tmp_path: Path
+) -> None:
+    script = load_script("ship_weights")
+    _ship(script, trained, tmp_path)
+    with pytest.raises(OutputExistsError, match="--replace"):
+        _ship(script, trained, tmp_path)
+    _ship(script, trained, tmp_path, replace=True)
