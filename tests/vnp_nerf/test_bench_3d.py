@@ -8,9 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vnp_core.encoder import EncoderConfig
 from vnp_core.errors import ConfigError, DataError
-from vnp_core.latents import LatentConfig
 from vnp_core.results import read_results
 from vnp_nerf.cameras import orbit_cameras
 from vnp_nerf.library import build_model, save_model
@@ -22,7 +20,7 @@ SIZE, VIEWS = 16, 6
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workplace(smallest_model: RadianceConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus of random pictures, its pairs, and tiny untrained weights."""
     root = tmp_path_factory.mktemp("bench")
     generator = np.random.default_rng(0)
@@ -43,20 +41,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_pairs(root / "pairs" / "noise.json", pairs)
     torch.manual_seed(0)
-    config = RadianceConfig(
-        canvas=16,
-        encoder=EncoderConfig(width=16, layers=1, heads=2, hidden=16),
-        latents=LatentConfig(levels=1, dim=4, hidden=8),
-        plane_cells=4,
-        plane_resolution=4,
-        plane_channels=4,
-        plane_layers=1,
-        local_channels=4,
-        local_width=8,
-        width=16,
-        render_samples=4,
-    )
-    save_model(root / "tiny.safetensors", build_model(config), {})
+    save_model(root / "tiny.safetensors", build_model(smallest_model), {})
     return root
 
 

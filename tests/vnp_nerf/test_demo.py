@@ -9,12 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vnp_core.encoder import EncoderConfig
 from vnp_core.errors import MissingDependencyError
-from vnp_core.latents import LatentConfig
 from vnp_nerf.cameras import orbit_cameras
 from vnp_nerf.library import build_model, save_model
-from vnp_nerf.radiance import RadianceConfig
+from vnp_nerf.radiance_config import RadianceConfig
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +21,7 @@ def demo(load_script):
 
 
 @pytest.fixture
-def options(demo, tmp_path: Path):
+def options(demo, smallest_model: RadianceConfig, tmp_path: Path):
     """A demo of a tiny untrained model and a scene of flat pictures."""
     folder = tmp_path / "scene"
     folder.mkdir()
@@ -33,20 +31,7 @@ def options(demo, tmp_path: Path):
         frames.append({"file_path": f"{view}.png", "transform_matrix": [*pose, [0, 0, 0, 1]]})
     (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.5, "frames": frames}))
     torch.manual_seed(0)
-    config = RadianceConfig(
-        canvas=16,
-        encoder=EncoderConfig(width=16, layers=1, heads=2, hidden=16),
-        latents=LatentConfig(levels=1, dim=4, hidden=8),
-        plane_cells=4,
-        plane_resolution=4,
-        plane_channels=4,
-        plane_layers=1,
-        local_channels=4,
-        local_width=8,
-        width=16,
-        render_samples=4,
-    )
-    save_model(tmp_path / "tiny.safetensors", build_model(config), {})
+    save_model(tmp_path / "tiny.safetensors", build_model(smallest_model), {})
     return demo.Demo(
         data=folder,
         weights=str(tmp_path / "tiny.safetensors"),

@@ -4,29 +4,14 @@ import pytest
 import torch
 
 from vnp_core.config import to_dict
-from vnp_core.encoder import EncoderConfig
 from vnp_core.errors import CheckpointError, ConfigError
-from vnp_core.latents import LatentConfig
 from vnp_nerf import library
 from vnp_nerf.paper import PaperConfig
 from vnp_nerf.radiance_config import RadianceConfig
 
-SMALL = RadianceConfig(
-    canvas=16,
-    encoder=EncoderConfig(width=16, layers=1, heads=2, hidden=16),
-    latents=LatentConfig(levels=1, dim=4, hidden=8),
-    plane_cells=4,
-    plane_resolution=4,
-    plane_channels=2,
-    plane_layers=1,
-    local_channels=4,
-    local_width=4,
-    width=8,
-)
 
-
-def test_a_configuration_survives_the_round_trip():
-    for config in (SMALL, RadianceConfig(), PaperConfig()):
+def test_a_configuration_survives_the_round_trip(smallest_model: RadianceConfig):
+    for config in (smallest_model, RadianceConfig(), PaperConfig()):
         assert library.model_config(to_dict(config)) == config
 
 
@@ -35,20 +20,20 @@ def test_an_unknown_kind_is_named_with_the_known_ones():
         library.model_config({"kind": "radianse"})
 
 
-def test_saved_models_come_back_with_their_weights_and_card(tmp_path: Path):
+def test_saved_models_come_back_with_their_weights_and_card(smallest_model: RadianceConfig, tmp_path: Path):
     torch.manual_seed(0)
-    model = library.build_model(SMALL)
+    model = library.build_model(smallest_model)
     library.save_model(tmp_path / "small", model, {"steps": 3})
     loaded, metadata = library.load_model(tmp_path / "small.safetensors")
     assert metadata["steps"] == 3
-    assert loaded.config == SMALL
+    assert loaded.config == smallest_model
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
 
 
-def test_half_precision_files_are_half_as_large_and_close(tmp_path: Path):
+def test_half_precision_files_are_half_as_large_and_close(smallest_model: RadianceConfig, tmp_path: Path):
     torch.manual_seed(0)
-    model = library.build_model(SMALL)
+    model = library.build_model(smallest_model)
     library.save_model(tmp_path / "whole", model, {})
     library.save_model(tmp_path / "half", model, {}, bfloat16=True)
     whole, half = ((tmp_path / f"{n}.safetensors").stat().st_size for n in ("whole", "half"))
@@ -59,9 +44,11 @@ def test_half_precision_files_are_half_as_large_and_close(tmp_path: Path):
         assert torch.allclose(loaded.state_dict()[name], tensor, rtol=2**-8, atol=0)
 
 
-def test_shipped_names_need_no_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_shipped_names_need_no_prefix(
+    smallest_model: RadianceConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(library, "WEIGHTS_FOLDER", tmp_path)
-    library.save_model(tmp_path / "vnp-nerf-furniture", library.build_model(SMALL), {})
+    library.save_model(tmp_path / "vnp-nerf-furniture", library.build_model(smallest_model), {})
     expected = tmp_path / "vnp-nerf-furniture.safetensors"
     assert library.weights_path("furniture") == expected
     assert library.weights_path("vnp-nerf-furniture") == expected
