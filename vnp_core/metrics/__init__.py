@@ -1,0 +1,1 @@
+"""How good a prediction's uncertainty is: calibration of intervals, and the CRPS."""
