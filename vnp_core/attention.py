@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vnp_core.errors import ConfigError
 from vnp_core.mlp import MLP
+from vnp_core.rotary import Rotation
 
 
 class KeysValues(NamedTuple):
@@ -32,21 +33,37 @@ class Attention(nn.Module):
         self.to_keys_values = nn.Linear(context_width or width, 2 * width, bias=bias)
         self.to_output = nn.Linear(width, width)
 
-    def keys_values(self, context: Float[Tensor, "B T C"]) -> KeysValues:
-        """Keys and values of the context, to be kept for as many queries as there will be."""
+    def keys_values(self, context: Float[Tensor, "B T C"], rotation: Rotation | None = None) -> KeysValues:
+        """Keys and values of the context, to be kept for as many queries as there will be.
+
+        `rotation` is that of the places where the context lies, if these matter.
+        """
         both = self.to_keys_values(context)
         keys, values = rearrange(both, "b t (two h d) -> two b h t d", two=2, h=self.heads)
+        if rotation is not None:
+            keys, values = rotation.turn(keys), rotation.turn(values)
         return KeysValues(keys, values)
 
     def forward(
-        self, queries: Float[Tensor, "B N D"], context: KeysValues, mask: Bool[Tensor, "B T"] | None = None
+        self,
+        queries: Float[Tensor, "B N D"],
+        context: KeysValues,
+        mask: Bool[Tensor, "B T"] | None = None,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "B N D"]:
-        """Attended values. `mask` is True where a token is present; every row needs at least one that is."""
+        """Attended values. `mask` is True where a token is present; every row needs at least one that is.
+
+        `rotation` is that of the places where the queries ask, given if and only if the context has one.
+        """
         q = rearrange(self.to_queries(queries), "b n (h d) -> b h n d", h=self.heads)
+        if rotation is not None:
+            q = rotation.turn(q)
         # A cache made under autocast may be asked outside of it.
         k, v = context.keys.to(q.dtype), context.values.to(q.dtype)
         present = None if mask is None else rearrange(mask, "b t -> b 1 1 t")
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=present)
+        if rotation is not None:
+            attended = rotation.turn_back(attended)
         return self.to_output(rearrange(attended, "b h n d -> b n (h d)"))
 
 
@@ -68,11 +85,14 @@ class SelfAttentionBlock(nn.Module):
         self.feed_forward = FeedForward(width, hidden)
 
     def forward(
-        self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"] | None = None
+        self,
+        x: Float[Tensor, "B T D"],
+        mask: Bool[Tensor, "B T"] | None = None,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Tokens that have read each other; those that the mask calls absent are read by none."""
         normed = self.attention_norm(x)
-        x = x + self.attention(normed, self.attention.keys_values(normed), mask)
+        x = x + self.attention(normed, self.attention.keys_values(normed, rotation), mask, rotation)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
@@ -86,15 +106,19 @@ class CrossAttentionBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden)
 
-    def keys_values(self, context: Float[Tensor, "B T C"]) -> KeysValues:
+    def keys_values(self, context: Float[Tensor, "B T C"], rotation: Rotation | None = None) -> KeysValues:
         """What this layer reads of the context."""
-        return self.attention.keys_values(context)
+        return self.attention.keys_values(context, rotation)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], context: KeysValues, mask: Bool[Tensor, "B T"] | None = None
+        self,
+        x: Float[Tensor, "B N D"],
+        context: KeysValues,
+        mask: Bool[Tensor, "B T"] | None = None,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "B N D"]:
         """Queries [B, N, D] that have read the context."""
-        x = x + self.attention(self.attention_norm(x), context, mask)
+        x = x + self.attention(self.attention_norm(x), context, mask, rotation)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
@@ -111,9 +135,9 @@ class PostNormCrossAttentionBlock(nn.Module):
         self.feed_forward = MLP(width, hidden, width)
         self.feed_forward_norm = nn.LayerNorm(width)
 
-    def keys_values(self, context: Float[Tensor, "B T C"]) -> KeysValues:
+    def keys_values(self, context: Float[Tensor, "B T C"], rotation: Rotation | None = None) -> KeysValues:
         """What this layer reads of the context."""
-        return self.attention.keys_values(context)
+        return self.attention.keys_values(context, rotation)
 
     def forward(
         self,
@@ -121,7 +145,8 @@ class PostNormCrossAttentionBlock(nn.Module):
         embedding: Float[Tensor, "B N D"],
         context: KeysValues,
         mask: Bool[Tensor, "B T"] | None = None,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "B N D"]:
         """The state [B, N, D] after one more reading of the context."""
-        state = self.attention_norm(state + self.attention(state + embedding, context, mask))
+        state = self.attention_norm(state + self.attention(state + embedding, context, mask, rotation))
         return self.feed_forward_norm(state + self.feed_forward(state))

@@ -19,6 +19,7 @@ from vnp_core.fourier import FourierConfig, FourierEmbedding
 from vnp_core.latents import LatentConfig
 from vnp_core.mlp import MLP
 from vnp_core.modulation import ModulatedBlock, ModulatedWeights, ResidualBlock
+from vnp_core.rotary import Rotary, Rotation
 from vnp_core.tokens import Tokens
 
 
@@ -83,13 +84,23 @@ class DecoderLevel(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Query coordinates -> [B * K, M, outputs], given a context's cache and a source of latents."""
+    """Query coordinates -> [B * K, M, outputs], given a context's cache and a source of latents.
+
+    With `rotary`, queries see where the tokens lie relative to them.
+    """
 
     def __init__(
-        self, config: DecoderConfig, latents: LatentConfig, x_dim: int, token_width: int, outputs: int
+        self,
+        config: DecoderConfig,
+        latents: LatentConfig,
+        x_dim: int,
+        token_width: int,
+        outputs: int,
+        rotary: Rotary | None = None,
     ) -> None:
         super().__init__()
         width = config.width
+        self.rotary = rotary
         self.post_norm = config.attention == "post_norm"
         block = PostNormCrossAttentionBlock if self.post_norm else CrossAttentionBlock
         self.fourier = FourierEmbedding(config.fourier, x_dim)
@@ -103,9 +114,9 @@ class Decoder(nn.Module):
 
     def cache(self, tokens: Tokens) -> DecoderCache:
         """Keys and values of every layer, once a context."""
-        return DecoderCache(
-            [cast(ContextReader, block).keys_values(tokens.values) for block in self.attention], tokens.mask
-        )
+        rotation = tokens.rotation(self.rotary)
+        layers = [cast(ContextReader, block).keys_values(tokens.values, rotation) for block in self.attention]
+        return DecoderCache(layers, tokens.mask)
 
     def modulate(self, latents: Float[Tensor, "B K L dim"]) -> list[ModulatedWeights]:
         """The weights of every level, once a draw."""
@@ -121,22 +132,25 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "BK M O"]:
         """What is predicted at each query. No query sees another, unless through the source."""
         embedding = self.embed(self.fourier(x))
-        state = self.after_attention(self.read(embedding, cache))
+        rotation = None if self.rotary is None else self.rotary(x)
+        state = self.after_attention(self.read(embedding, cache, rotation))
         for index, level in enumerate(self.levels):
             weights = source(index, state)
             state = level(state, embedding, weights)
         return self.output(state)
 
-    def read(self, embedding: Float[Tensor, "B M D"], cache: DecoderCache) -> Float[Tensor, "B M D"]:
-        """The queries' state after they have read the context."""
+    def read(
+        self, embedding: Float[Tensor, "B M D"], cache: DecoderCache, rotation: Rotation | None = None
+    ) -> Float[Tensor, "B M D"]:
+        """The queries' state after they have read the context; `rotation` is that of where they ask."""
         if self.post_norm:
             state = torch.zeros_like(embedding)
             for block, context in zip(self.attention, cache.layers, strict=True):
-                state = block(state, embedding, context, cache.mask)
+                state = block(state, embedding, context, cache.mask, rotation)
             return state
         state = embedding
         for block, context in zip(self.attention, cache.layers, strict=True):
-            state = block(state, context, cache.mask)
+            state = block(state, context, cache.mask, rotation)
         return state
 
 

@@ -7,6 +7,7 @@ from einops import repeat
 from torch import nn
 
 from vnp_core.attention import SelfAttentionBlock
+from vnp_core.rotary import Rotary
 from vnp_core.tokens import Tokens
 
 
@@ -29,10 +30,14 @@ class EncoderConfig:
 
 
 class BottleneckEncoder(nn.Module):
-    """Pre-norm self-attention over the tokens. Any order, any number of them, padding invisible."""
+    """Pre-norm self-attention over the tokens. Any order, any number of them, padding invisible.
 
-    def __init__(self, config: EncoderConfig) -> None:
+    With `rotary`, tokens see where the others lie relative to them. The null token lies at the centre of all.
+    """
+
+    def __init__(self, config: EncoderConfig, rotary: Rotary | None = None) -> None:
         super().__init__()
+        self.rotary = rotary
         self.blocks = nn.ModuleList(
             SelfAttentionBlock(config.width, config.heads, config.hidden) for _ in range(config.layers)
         )
@@ -44,8 +49,9 @@ class BottleneckEncoder(nn.Module):
         tokens = tokens.cleared()
         if self.null_token is not None:
             null = repeat(self.null_token, "d -> b 1 d", b=tokens.values.shape[0]).to(tokens.values.dtype)
-            tokens = Tokens.present(null).cat(tokens)
-        values = tokens.values
+            here = torch.ones(null.shape[:2], dtype=torch.bool, device=null.device)
+            tokens = Tokens(null, here, tokens.centre()).cat(tokens)
+        values, rotation = tokens.values, tokens.rotation(self.rotary)
         for block in self.blocks:
-            values = block(values, tokens.mask)
-        return Tokens(self.final_norm(values), tokens.mask)
+            values = block(values, tokens.mask, rotation)
+        return Tokens(self.final_norm(values), tokens.mask, tokens.places)

@@ -76,6 +76,18 @@ class MissingDependencyError(VNPError, ImportError):
     exit_code = 20
 
 
+class DivergenceError(VNPError):
+    """Training met a loss that is not finite."""
+
+    exit_code = 21
+
+
+class InterruptedRunError(VNPError):
+    """Somebody stopped a run, which is saved and can go on."""
+
+    exit_code = 130
+
+
 @contextmanager
 def exit_on_error() -> Generator[None, None, None]:
     """Ends the program with one printed line, and the error's own exit code, on any `VNPError`.

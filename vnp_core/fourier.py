@@ -45,18 +45,24 @@ class FourierConfig:
 
 
 class FourierEmbedding(nn.Module):
-    """Coordinates (if asked for), then the cosines and sines of `fourier_features`."""
+    """Coordinates (if asked for), then the cosines and sines of `fourier_features`.
+
+    With neither, the constant 1, for models that see places in another way and whose layers need an input.
+    """
 
     frequencies: Tensor
 
     def __init__(self, config: FourierConfig, coordinates: int) -> None:
         super().__init__()
         self.raw = config.raw
-        self.width = 2 * coordinates * config.count + (coordinates if config.raw else 0)
+        self.blind = config.count == 0 and not config.raw
+        self.width = 2 * coordinates * config.count + (coordinates if config.raw else 0) + self.blind
         frequencies = octave_frequencies(config.count, config.octaves, config.base)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, x: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch W"]:
         """Features of width `width`, in the coordinates' precision."""
+        if self.blind:
+            return torch.ones_like(x[..., :1])
         features = fourier_features(x, self.frequencies)
         return torch.cat([x, features], dim=-1) if self.raw else features

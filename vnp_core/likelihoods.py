@@ -58,6 +58,12 @@ class GaussianMixture:
         each = (-0.5 * z.square() - stds.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
         return each if mask is None else each.masked_fill(~mask[:, None], 0.0)
 
+    def joint_log_probs(
+        self, y: Float[Tensor, "B M Y"], mask: Bool[Tensor, "B M"] | None = None
+    ) -> Float[Tensor, "B K"]:
+        """Log-density of all targets of a scene together under each hypothesis; absent ones do not count."""
+        return self.log_probs(y, mask).sum(-1)
+
 
 @dataclass(frozen=True)
 class GaussianHead:
@@ -84,27 +90,24 @@ class GaussianHead:
         return GaussianMixture(means, stds.clamp(min=SMALLEST_STD))
 
 
-def joint_log_likelihood(log_probs: Float[Tensor, "B K M"]) -> Float[Tensor, "B K"]:
-    """Log-density of all targets together under each draw. `log_probs` is 0 for absent targets."""
-    return log_probs.sum(-1)
-
-
 def point_score(
     log_probs: Float[Tensor, "B K M"], mask: Bool[Tensor, "B M"] | None = None
 ) -> Float[Tensor, "B"]:
     """Log mean over draws at each target, then the mean over targets; nats a target."""
-    each = log_mean_exp(log_probs, 1)  # absent targets: log mean exp 0 = 0
-    return each.sum(-1) / _counts(log_probs, mask)
-
-
-def joint_score(
-    log_probs: Float[Tensor, "B K M"], mask: Bool[Tensor, "B M"] | None = None
-) -> Float[Tensor, "B"]:
-    """Log mean over draws of the targets' joint density, divided by their number; nats a target."""
-    return log_mean_exp(joint_log_likelihood(log_probs), 1) / _counts(log_probs, mask)
-
-
-def _counts(log_probs: Float[Tensor, "B K M"], mask: Bool[Tensor, "B M"] | None) -> Float[Tensor, "B"]:
+    total = log_mean_exp(log_probs, 1).sum(-1)  # absent targets: log mean exp 0 = 0
     if mask is None:
-        return log_probs.new_full(log_probs.shape[:1], max(1, log_probs.shape[-1]))
-    return mask.sum(-1).clamp(min=1).to(log_probs.dtype)
+        return total / max(1, log_probs.shape[-1])
+    return total / target_counts(mask, total.dtype)
+
+
+def joint_score(joint_log_probs: Float[Tensor, "B K"], mask: Bool[Tensor, "B M"]) -> Float[Tensor, "B"]:
+    """Log mean over draws of the targets' joint density, divided by their number; nats a target.
+
+    `joint_log_probs` is what a prediction's method of that name gives under the same `mask` of the targets.
+    """
+    return log_mean_exp(joint_log_probs, 1) / target_counts(mask, joint_log_probs.dtype)
+
+
+def target_counts(mask: Bool[Tensor, "B M"], dtype: torch.dtype) -> Float[Tensor, "B"]:
+    """How many targets are present in each scene, to divide by: 1 where there is none."""
+    return mask.sum(-1).clamp(min=1).to(dtype)

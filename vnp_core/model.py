@@ -8,19 +8,22 @@ y         = field(x)                            # a mixture of Gaussians at each
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from einops import rearrange
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from vnp_core.correlated import LowRankHead, build_head
 from vnp_core.decoder import Decoder, DecoderCache, DecoderConfig, LatentSource
 from vnp_core.encoder import BottleneckEncoder, EncoderConfig
+from vnp_core.errors import ConfigError
 from vnp_core.latent_sources import DrawnLatents, PooledLatents, QueriedLatents
 from vnp_core.latents import LatentConfig, LatentHierarchy, PosteriorDraw, standard_noise
-from vnp_core.likelihoods import GaussianHead, GaussianMixture
+from vnp_core.likelihoods import GaussianMixture
 from vnp_core.modulation import ModulatedWeights
 from vnp_core.observations import Observations, PointSet
+from vnp_core.rotary import Rotary, RotaryConfig
 from vnp_core.tokenizers import PointTokenizerConfig, TokenizerConfig, build_tokenizer
 from vnp_core.tokens import Tokens
 
@@ -37,6 +40,10 @@ class ProcessConfig:
     """Latents from the context alone, so that one draw is one function; or from the queries, as published."""
     sigma_floor: float = 0.0
     """Smallest standard deviation of a prediction."""
+    rank: int = 0
+    """Rank of the targets' covariance under one draw; 0 makes them independent."""
+    rotary: RotaryConfig | None = None
+    """Let attention, and the factors of a correlated head, see places relative to each other."""
     tokenizer: TokenizerConfig = field(default_factory=PointTokenizerConfig)
     """From observations to tokens."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -47,22 +54,66 @@ class ProcessConfig:
     """From tokens and latents to the function."""
 
 
+class Process(Protocol):
+    """Whatever predicts targets from a context: our own model, or a peer of it."""
+
+    def predict(
+        self, context: Observations, x: Float[Tensor, "B M X"], draws: int, generator: Generator | None
+    ) -> GaussianMixture:
+        """The mixture over `draws` draws at each x; over a single one where the model has no latents."""
+        ...
+
+
+@runtime_checkable
+class LatentProcess(Process, Protocol):
+    """A process with latents, and with a posterior of them to train by."""
+
+    def posterior_predict(
+        self,
+        context: Observations,
+        everything: Observations,
+        targets: PointSet,
+        draws: int,
+        generator: Generator | None,
+    ) -> tuple[GaussianMixture, PosteriorDraw]:
+        """Predictions at the targets under latents that have seen them, with what the ELBO needs of those."""
+        ...
+
+
 class VersatileNeuralProcess(nn.Module):
     """A distribution over functions, given what was observed of one."""
 
     def __init__(self, config: ProcessConfig) -> None:
         super().__init__()
         self.config = config
+        if config.rotary is not None and getattr(config.tokenizer, "bottleneck", 0):
+            raise ConfigError(
+                "The tokens of a bottleneck lie nowhere, so rotary cannot turn them. Set tokenizer.bottleneck"
+                " to 0, or leave rotary out."
+            )
         self.tokenizer = build_tokenizer(config.tokenizer, config.x_dim, config.y_dim, config.encoder.width)
-        self.encoder = BottleneckEncoder(config.encoder)
+        self.encoder = BottleneckEncoder(
+            config.encoder, self._rotary(config.encoder.width // config.encoder.heads)
+        )
         self.latents: LatentHierarchy | PooledLatents
         if config.mode == "consistent":
             self.latents = LatentHierarchy(config.latents, config.encoder.width)
         else:
             self.latents = PooledLatents(config.latents, config.decoder.width, config.y_dim, config.y_dim)
-        self.head = GaussianHead(config.sigma_floor)
-        outputs = self.head.outputs(config.y_dim)
-        self.decoder = Decoder(config.decoder, config.latents, config.x_dim, config.encoder.width, outputs)
+        self.head, outputs = build_head(config.y_dim, config.rank, config.sigma_floor)
+        self.factor_rotary = self._rotary(config.rank, even=True) if config.rank else None
+        self.decoder = Decoder(
+            config.decoder,
+            config.latents,
+            config.x_dim,
+            config.encoder.width,
+            outputs,
+            self._rotary(config.decoder.width // config.decoder.heads),
+        )
+
+    def _rotary(self, depth: int, *, even: bool = False) -> Rotary | None:
+        rotary = self.config.rotary
+        return None if rotary is None else Rotary(rotary, self.config.x_dim, depth, even=even)
 
     def encode(self, context: Observations) -> Tokens:
         """The context's tokens."""
@@ -111,7 +162,10 @@ class VersatileNeuralProcess(nn.Module):
     def query(self, x: Float[Tensor, "B M X"], cache: DecoderCache, source: LatentSource) -> GaussianMixture:
         """What is predicted at x, given the latents of a source."""
         raw = self.decoder(x, cache, source)
-        return self.head(rearrange(raw, "(b k) m y -> b k m y", b=x.shape[0]))
+        raw = rearrange(raw, "(b k) m y -> b k m y", b=x.shape[0])
+        if isinstance(self.head, LowRankHead):
+            return self.head(raw, None if self.factor_rotary is None else self.factor_rotary(x))
+        return self.head(raw)
 
 
 @dataclass(frozen=True)

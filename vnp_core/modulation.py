@@ -15,21 +15,23 @@ from vnp_core.mlp import MLP
 class ModulatedLinear(nn.Module):
     """y_o = sum_i W_oi x_i with W_oi = w_oi s_i / sqrt(sum_i (w_oi s_i)^2 + 1e-8), where s = affine(style).
 
-    w and the affine's matrix start standard normal and are scaled at run time by 1 / sqrt(inputs), so that
-    Adam's steps are alike for all widths. The affine's bias starts at 1: style 0 changes nothing.
+    The affine's bias starts at 1: style 0 changes nothing. The length of a row of w does not matter, so its
+    scale at the start only says how fast it learns. Here entries start at 1 / sqrt(inputs) like those of any
+    linear map; the released model stores standard normal ones and scales them at run time, which is the same
+    function and moves sqrt(inputs) times slower under Adam.
     """
 
-    def __init__(self, inputs: int, outputs: int, style_width: int, *, initial_scale: float = 1.0) -> None:
+    def __init__(self, inputs: int, outputs: int, style_width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(initial_scale * torch.randn(outputs, inputs))
-        self.affine_weight = nn.Parameter(torch.randn(inputs, style_width))
-        self.affine_bias = nn.Parameter(torch.ones(inputs))
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) * inputs**-0.5)
+        self.affine = nn.Linear(style_width, inputs)
+        nn.init.normal_(self.affine.weight, std=style_width**-0.5)
+        nn.init.ones_(self.affine.bias)
 
     def weights(self, style: Float[Tensor, "B S"]) -> Float[Tensor, "B out in"]:
         """The modulated and demodulated matrix of each style, to be computed once a draw."""
-        scales = F.linear(style, self.affine_weight * style.shape[-1] ** -0.5, self.affine_bias)  # [B, in]
-        scaled = self.weight * self.weight.shape[-1] ** -0.5
-        modulated = scaled[None] * scales[:, None, :].to(scaled.dtype)
+        scales = self.affine(style)  # [B, in]
+        modulated = self.weight[None] * scales[:, None, :].to(self.weight.dtype)
         return modulated * (modulated.square().sum(-1, keepdim=True) + 1e-8).rsqrt()
 
     def forward(
@@ -52,7 +54,7 @@ class ModulatedBlock(nn.Module):
     def __init__(self, width: int, style_width: int) -> None:
         super().__init__()
         self.first = ModulatedLinear(width, width, style_width)
-        self.second = ModulatedLinear(width, width, style_width, initial_scale=(1 / 6) ** 0.5)
+        self.second = ModulatedLinear(width, width, style_width)
         self.bias = nn.Parameter(torch.zeros(width))
 
     def modulate(self, style: Float[Tensor, "B S"]) -> ModulatedWeights:

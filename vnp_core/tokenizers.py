@@ -65,7 +65,7 @@ class PointTokenizer(nn.Module):
         """N tokens, or as many as the bottleneck has. No points at all are legal."""
         points = points.cleared()
         embedded = self.embed(torch.cat([self.fourier(points.x), points.y], dim=-1))
-        tokens = Tokens(embedded, points.mask)
+        tokens = Tokens(embedded, points.mask, points.x)
         return tokens if self.bottleneck is None else self.bottleneck(tokens)
 
 
@@ -106,15 +106,20 @@ class PatchTokenizer(nn.Module):
         observed = grid.mask[:, None]
         values = grid.values.masked_fill(~observed, 0.0)
         patches = self.embed(torch.cat([values, observed.to(values.dtype)], dim=1))
-        return Tokens(patches + self.places(grid), patch_mask(grid.mask, self.patch))
+        centres = repeat(self.centres(grid), "t two -> b t two", b=len(patches))
+        return Tokens(patches + self.places(grid), patch_mask(grid.mask, self.patch), centres)
 
     def places(self, grid: Grid) -> torch.Tensor:
-        """[T, D]: what each patch's centre adds. Centres at the far edges may lie outside of [-1, 1]."""
+        """[T, D]: what each patch's centre adds."""
+        return self.place(self.fourier(self.centres(grid)))
+
+    def centres(self, grid: Grid) -> torch.Tensor:
+        """[T, 2]: the centre of each patch. Those at the far edges may lie outside of [-1, 1]."""
         height, width = grid.mask.shape[1:]
         rows, columns = -(-height // self.patch), -(-width // self.patch)
         steps = grid.values.new_tensor([2 * self.patch / height, 2 * self.patch / width])
         index = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).to(steps) + 0.5
-        return self.place(self.fourier(index * steps - 1))
+        return index * steps - 1
 
 
 Tokenizer = PointTokenizer | PatchTokenizer

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vnp_core.rotary import Rotary, Rotation
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -13,6 +15,8 @@ class Tokens:
 
     values: Float[Tensor, "B T D"]
     mask: Bool[Tensor, "B T"]
+    places: Float[Tensor, "B T X"] | None = None
+    """Where each token lies, for attention that sees relative places; None where tokens lie nowhere."""
 
     @classmethod
     def present(cls, values: Float[Tensor, "B T D"]) -> "Tokens":
@@ -21,10 +25,27 @@ class Tokens:
 
     def cat(self, other: "Tokens") -> "Tokens":
         """The union of both sets, scene by scene."""
+        places = None
+        if self.places is not None and other.places is not None:
+            places = torch.cat([self.places, other.places], dim=1)
         return Tokens(
-            torch.cat([self.values, other.values], dim=1), torch.cat([self.mask, other.mask], dim=1)
+            torch.cat([self.values, other.values], dim=1), torch.cat([self.mask, other.mask], dim=1), places
         )
 
     def cleared(self) -> "Tokens":
         """The same set with zeros in the padding, so that what stood there (NaN too) reaches nothing."""
-        return Tokens(self.values.masked_fill(~self.mask[..., None], 0.0), self.mask)
+        absent = ~self.mask[..., None]
+        places = None if self.places is None else self.places.masked_fill(absent, 0.0)
+        return Tokens(self.values.masked_fill(absent, 0.0), self.mask, places)
+
+    def rotation(self, rotary: Rotary | None) -> Rotation | None:
+        """How the tokens are turned by where they lie; None where nothing turns, or they lie nowhere."""
+        return None if rotary is None or self.places is None else rotary(self.places)
+
+    def centre(self) -> Float[Tensor, "B 1 X"] | None:
+        """The mean place of the tokens that are present; 0 where there are none."""
+        if self.places is None:
+            return None
+        weights = self.mask[..., None].to(self.places.dtype)
+        total = self.places.masked_fill(~self.mask[..., None], 0.0).sum(1, keepdim=True)
+        return total / weights.sum(1, keepdim=True).clamp(min=1)

@@ -187,7 +187,8 @@ class ColourBlend(nn.Module):
         colour = torch.sigmoid(own[..., :3])
         if evidence is None:
             return colour
-        scores = torch.einsum("bnd,bvnd->bvn", self.query(state), self.key(evidence.states)).float()
+        # Written out: as a batched matrix product this is B * N products of 1 x 16 by 16 x V.
+        scores = (self.query(state)[:, None] * self.key(evidence.states)).float().sum(-1)  # [B, V, N]
         scores = (scores / self.key_width**0.5).masked_fill(~evidence.seen, -torch.inf)
         weights = torch.softmax(torch.cat([own[..., 3][:, None], scores], dim=1), dim=1)  # [B, 1 + V, N]
         colours = torch.cat([colour[:, None], evidence.colours.float()], dim=1)

@@ -74,7 +74,7 @@ class RadianceConfig:
     """Steps over which the KL's weight rises from 0."""
     free_nats: float = 2.0
     """Each level may carry this much information, nats, before its KL costs anything."""
-    prior_share: float = 0.5
+    prior_share: float = 0.75
     """Share of the scenes in a batch that train at the prior's mean instead of a posterior draw, as
     rendering does.
     """

@@ -34,3 +34,12 @@ def test_the_embedding_states_its_width_and_its_frequencies_are_not_weights():
     assert embedding(torch.zeros(4, 2)).shape == (4, embedding.width)
     assert embedding.width == 2 + 2 * 2 * 3
     assert not embedding.state_dict()
+
+
+def test_with_neither_coordinates_nor_frequencies_a_constant_is_left():
+    embedding = FourierEmbedding(FourierConfig(count=0, raw=False), coordinates=2)
+    assert embedding.width == 1
+    assert (
+        embedding(torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(0))).tolist()
+        == [[[1.0]] * 4] * 3
+    )

@@ -10,7 +10,6 @@ from vnp_core.likelihoods import (
     GaussianHead,
     GaussianMixture,
     accumulator,
-    joint_log_likelihood,
     joint_score,
     point_score,
 )
@@ -27,22 +26,24 @@ def mixture(means: list[list[float]], stds: list[list[float]]) -> GaussianMixtur
 
 def test_both_scores_match_a_hand_made_case():
     prediction = mixture([[0.0, 1.0], [2.0, -1.0]], [[1.0, 0.5], [0.25, 2.0]])
-    log_probs = prediction.log_probs(torch.tensor([[[0.5], [0.25]]]))
+    y, mask = torch.tensor([[[0.5], [0.25]]]), torch.ones(1, 2, dtype=torch.bool)
     ll = [
         [log_normal(0.5, 0, 1), log_normal(0.25, 1, 0.5)],
         [log_normal(0.5, 2, 0.25), log_normal(0.25, -1, 2)],
     ]
     per_point = sum(math.log((math.exp(ll[0][i]) + math.exp(ll[1][i])) / 2) for i in range(2)) / 2
     joint = math.log((math.exp(sum(ll[0])) + math.exp(sum(ll[1]))) / 2) / 2
-    assert point_score(log_probs).item() == pytest.approx(per_point, rel=1e-12)
-    assert joint_score(log_probs).item() == pytest.approx(joint, rel=1e-12)
+    assert point_score(prediction.log_probs(y)).item() == pytest.approx(per_point, rel=1e-12)
+    assert joint_score(prediction.joint_log_probs(y), mask).item() == pytest.approx(joint, rel=1e-12)
 
 
 def test_with_one_draw_both_scores_agree():
     generator = torch.Generator().manual_seed(0)
     prediction = GaussianMixture(torch.randn(3, 1, 7, 2, generator=generator), torch.full((3, 1, 7, 2), 0.3))
-    log_probs = prediction.log_probs(torch.randn(3, 7, 2, generator=generator))
-    torch.testing.assert_close(point_score(log_probs), joint_score(log_probs))
+    y, mask = torch.randn(3, 7, 2, generator=generator), torch.ones(3, 7, dtype=torch.bool)
+    torch.testing.assert_close(
+        point_score(prediction.log_probs(y)), joint_score(prediction.joint_log_probs(y), mask)
+    )
 
 
 def test_absent_targets_do_not_count_even_where_they_are_nan():
@@ -51,23 +52,27 @@ def test_absent_targets_do_not_count_even_where_they_are_nan():
     y = torch.randn(1, 5, 2, generator=generator)
     y[0, 3:] = torch.nan
     mask = torch.tensor([[True, True, True, False, False]])
-    ragged = prediction.log_probs(y, mask)
-    whole = GaussianMixture(prediction.means[:, :, :3], prediction.stds[:, :, :3]).log_probs(y[:, :3])
-    torch.testing.assert_close(point_score(ragged, mask), point_score(whole))
-    torch.testing.assert_close(joint_score(ragged, mask), joint_score(whole))
+    whole = GaussianMixture(prediction.means[:, :, :3], prediction.stds[:, :, :3])
+    torch.testing.assert_close(
+        point_score(prediction.log_probs(y, mask), mask), point_score(whole.log_probs(y[:, :3]))
+    )
+    torch.testing.assert_close(
+        joint_score(prediction.joint_log_probs(y, mask), mask),
+        joint_score(whole.joint_log_probs(y[:, :3]), mask[:, :3]),
+    )
 
 
 def test_no_targets_score_0():
     prediction = GaussianMixture(torch.zeros(2, 3, 0, 1), torch.ones(2, 3, 0, 1))
-    log_probs = prediction.log_probs(torch.zeros(2, 0, 1))
-    assert joint_score(log_probs).tolist() == [0.0, 0.0]
-    assert point_score(log_probs).tolist() == [0.0, 0.0]
+    y, mask = torch.zeros(2, 0, 1), torch.ones(2, 0, dtype=torch.bool)
+    assert joint_score(prediction.joint_log_probs(y, mask), mask).tolist() == [0.0, 0.0]
+    assert point_score(prediction.log_probs(y)).tolist() == [0.0, 0.0]
 
 
 def test_log_likelihoods_add_up_in_float64():
     count = 200_000
     prediction = GaussianMixture(torch.zeros(1, 1, count, 1), torch.full((1, 1, count, 1), 0.1))
-    total = joint_log_likelihood(prediction.log_probs(torch.full((1, count, 1), 0.01)))
+    total = prediction.joint_log_probs(torch.full((1, count, 1), 0.01))[0, 0]
     assert total.dtype == torch.float64
     exact = count * log_normal(float(torch.tensor(0.01)), 0.0, float(torch.tensor(0.1)))
     assert total.item() == pytest.approx(exact, rel=1e-12)

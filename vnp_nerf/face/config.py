@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, MachineConfig
+from nerfstudio.engine.optimizers import OptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from vnp_core.encoder import EncoderConfig
@@ -12,7 +13,7 @@ from vnp_nerf.batches import BatchConfig
 from vnp_nerf.face.datamanager import VNPDataManagerConfig
 from vnp_nerf.face.model import VNPModelConfig, VNPPaperModelConfig
 from vnp_nerf.face.pipeline import VNPPipelineConfig
-from vnp_nerf.face.schedulers import AdamWConfig, WarmupCosineConfig
+from vnp_nerf.face.schedulers import AdamWConfig, MuonConfig, WarmupCosineConfig
 from vnp_nerf.face.trainer import VNPTrainerConfig
 from vnp_nerf.radiance import RadianceConfig
 
@@ -26,8 +27,8 @@ def _method(
     model: VNPModelConfig,
     batches: BatchConfig,
     steps: int,
-    rate: float = 8e-4,
-    warmup: int = 500,
+    optimizer: OptimizerConfig,
+    matrices: OptimizerConfig,
 ) -> VNPTrainerConfig:
     return VNPTrainerConfig(
         method_name=name,
@@ -38,10 +39,8 @@ def _method(
         vis="tensorboard",
         pipeline=VNPPipelineConfig(datamanager=VNPDataManagerConfig(batches=batches), model=model),
         optimizers={
-            "model": {
-                "optimizer": AdamWConfig(lr=rate),
-                "scheduler": WarmupCosineConfig(warmup_steps=warmup),
-            },
+            "matrices": {"optimizer": matrices, "scheduler": WarmupCosineConfig()},
+            "others": {"optimizer": optimizer, "scheduler": WarmupCosineConfig()},
         },
         mixed_precision=False,  # the scene model computes in bfloat16 by itself, on the CPU too
         max_num_iterations=steps,
@@ -53,7 +52,14 @@ def _method(
 
 
 vnp_nerf = MethodSpecification(
-    config=_method("vnp-nerf", VNPModelConfig(), BatchConfig(), steps=20_000),
+    config=_method(
+        "vnp-nerf",
+        VNPModelConfig(),
+        BatchConfig(scenes_per_batch=16, rays_per_scene=256),
+        20_000,
+        AdamWConfig(),
+        MuonConfig(),
+    ),
     description="Versatile Neural Processes: a radiance field of a new object from a few posed pictures",
 )
 
@@ -77,9 +83,9 @@ vnp_nerf_tiny = MethodSpecification(
             )
         ),
         BatchConfig(scenes_per_batch=8, rays_per_scene=256),
-        steps=3_000,
-        rate=1e-3,
-        warmup=100,
+        3_000,
+        AdamWConfig(),
+        MuonConfig(),
     ),
     description="vnp-nerf, small enough to train on two CPU cores in minutes",
 )
@@ -89,8 +95,9 @@ vnp_nerf_paper = MethodSpecification(
         "vnp-nerf-paper",
         VNPPaperModelConfig(),
         BatchConfig(scenes_per_batch=32, rays_per_scene=128, min_context_views=1, max_context_views=1),
-        steps=100_000,
-        rate=1e-4,
+        100_000,
+        AdamWConfig(lr=1e-4),
+        AdamWConfig(lr=1e-4),
     ),
     description="The released model of the Versatile Neural Processes paper, on a GPU",
 )

@@ -27,6 +27,7 @@ from vnp_core.errors import DataError
 from vnp_nerf.axial_rendering import axial_directions
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.cameras import picture_rays
+from vnp_nerf.face.schedulers import hidden_matrices
 from vnp_nerf.image_metrics import picture_scores, psnr
 from vnp_nerf.library import build_model
 from vnp_nerf.paper import PaperConfig
@@ -99,8 +100,13 @@ class VNPModel(Model):
         ] = []  # in a list, so that torch takes no field that is a module for one of ours
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """All of the scene model's parameters, as 'model'."""
-        return {"model": list(self.radiance.parameters())}
+        """The scene model's parameters: 'matrices' between its hidden layers, and all the 'others'."""
+        matrices = hidden_matrices(self.radiance)
+        chosen = {id(parameter) for parameter in matrices}
+        return {
+            "matrices": matrices,
+            "others": [parameter for parameter in self.radiance.parameters() if id(parameter) not in chosen],
+        }
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes

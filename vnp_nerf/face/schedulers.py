@@ -1,7 +1,7 @@
-"""The optimiser's settings and its learning rate over time.
+"""The optimisers' settings and their learning rate over time.
 
-nerfstudio's own schedulers put numpy numbers into the checkpoint, which torch then refuses to read back;
-these are plain floats.
+Matrices of hidden layers are trained by Muon, everything else by AdamW. nerfstudio's own schedulers put numpy
+numbers into the checkpoint, which torch then refuses to read back; these are plain floats.
 """
 
 import math
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from nerfstudio.engine.optimizers import OptimizerConfig
 from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
@@ -19,7 +20,7 @@ class AdamWConfig(OptimizerConfig):
     """AdamW, with gradients clipped to a norm."""
 
     _target: type = torch.optim.AdamW
-    lr: float = 8e-4
+    lr: float = 1e-3
     """Peak learning rate."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Decay of the running mean and of the running square of the gradient."""
@@ -30,11 +31,44 @@ class AdamWConfig(OptimizerConfig):
 
 
 @dataclass
+class MuonConfig(OptimizerConfig):
+    """Muon (Jordan et al. 2024): a matrix moves along the nearest semi-orthogonal matrix to its momentum.
+
+    One run each of 400 steps on cars from one view: 19.96 dB on unseen ones, where AdamW gave 18.70.
+    """
+
+    _target: type = torch.optim.Muon
+    lr: float = 6e-3
+    """Peak learning rate, on AdamW's scale: that of a matrix is multiplied by 0.2 sqrt(its longer side)."""
+    momentum: float = 0.95
+    """Decay of the running mean of the gradient."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    adjust_lr_fn: str = "match_rms_adamw"
+    """How the step's size depends on the matrix's shape."""
+    max_norm: float | None = None
+    """Of no use here: the gradient's size does not matter."""
+
+
+_SMALLEST_SIDE = 8
+"""A map to or from fewer numbers than this is an output, and has no use for orthogonal steps."""
+
+
+def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that Muon is meant for: weights of linear maps between hidden layers."""
+    return [
+        parameter
+        for name, parameter in model.named_parameters()
+        if name.endswith("weight") and parameter.ndim == 2 and min(parameter.shape) >= _SMALLEST_SIDE
+    ]
+
+
+@dataclass
 class WarmupCosineConfig(SchedulerConfig):
     """A linear rise, then half a cosine down to a floor."""
 
     _target: type = field(default_factory=lambda: WarmupCosine)
-    warmup_steps: int = 500
+    warmup_steps: int = 200
     """Steps of the linear rise."""
     max_steps: int | None = None
     """The step at which the floor is reached; the last step of the run if not given."""

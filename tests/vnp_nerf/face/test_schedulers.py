@@ -4,7 +4,13 @@ import math
 import pytest
 import torch
 
-from vnp_nerf.face.schedulers import AdamWConfig, WarmupCosineConfig, learning_rate_factor
+from vnp_nerf.face.schedulers import (
+    AdamWConfig,
+    MuonConfig,
+    WarmupCosineConfig,
+    hidden_matrices,
+    learning_rate_factor,
+)
 
 
 def test_the_rate_rises_to_its_peak_then_falls_along_a_cosine_to_the_floor() -> None:
@@ -22,12 +28,38 @@ def test_without_a_last_step_the_rate_stays_at_its_peak() -> None:
     assert learning_rate_factor(10**6, WarmupCosineConfig(max_steps=None)) == 1
 
 
-def test_states_of_optimiser_and_scheduler_hold_no_numpy_numbers(tmp_path) -> None:
-    optimizer = AdamWConfig().setup([torch.nn.Parameter(torch.ones(2))])
+@pytest.mark.parametrize("config", [AdamWConfig(), MuonConfig()])
+def test_states_of_optimiser_and_scheduler_hold_no_numpy_numbers(config, tmp_path) -> None:
+    optimizer = config.setup([torch.nn.Parameter(torch.ones(2, 2))])
     scheduler = WarmupCosineConfig(max_steps=20).setup().get_scheduler(optimizer, 8e-4)
     for _ in range(3):
         optimizer.step()
         scheduler.step()
     torch.save([optimizer.state_dict(), scheduler.state_dict()], tmp_path / "state")
     torch.load(tmp_path / "state", weights_only=True)
-    assert math.isclose(scheduler.get_last_lr()[0], 8e-4 * 4 / 500)
+    assert math.isclose(scheduler.get_last_lr()[0], config.lr * 4 / 200)
+
+
+def test_muon_moves_a_matrix_by_a_semi_orthogonal_step_on_adams_scale() -> None:
+    matrix = torch.nn.Parameter(torch.zeros(16, 32))
+    optimizer = MuonConfig(lr=1.0).setup([matrix])
+    matrix.grad = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
+    optimizer.step()
+    lengths = torch.linalg.svdvals(matrix.detach().float()) / (0.2 * 32**0.5)
+    # Five Newton-Schulz steps bring the singular values near 1, not onto it.
+    assert lengths.min() > 0.6
+    assert lengths.max() < 1.3
+
+
+def test_hidden_matrices_are_weights_between_layers_and_neither_queries_nor_outputs() -> None:
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.queries = torch.nn.Parameter(torch.ones(16, 16))
+            self.hidden = torch.nn.Linear(16, 24)
+            self.norm = torch.nn.LayerNorm(24)
+            self.convolution = torch.nn.Conv2d(8, 8, 3)
+            self.output = torch.nn.Linear(24, 4)
+
+    net = Net()
+    assert [id(p) for p in hidden_matrices(net)] == [id(net.hidden.weight)]

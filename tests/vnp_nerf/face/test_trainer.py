@@ -30,7 +30,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
 ) -> None:
     def config(name: str, steps: int):
         made = make_config(collection, tmp_path / name, steps)
-        made.optimizers["model"]["scheduler"].max_steps = 4
+        for group in made.optimizers.values():
+            group["scheduler"].max_steps = 4
         return made
 
     whole = run_training(config("whole", 4))
