@@ -1,6 +1,8 @@
-"""The benchmark of one dimension from its flags to results, figures and tables, on models of a few weights."""
+"""The benchmark of one dimension from its flags to results, figures and tables, on tiny models."""
 
-from collections.abc import Callable
+import contextlib
+import io
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,27 +16,50 @@ from vnp_core.bench.systems import System
 from vnp_core.errors import CheckpointError, ConfigError, DataError, OutputExistsError
 from vnp_core.results import Results, read_results
 
-TINY = Extent((1, 2), 32, 16, (3, 6), 2, 64, (3,), (8, 16))
+TINY = Extent(
+    draws=(1, 2),
+    draw_tasks=16,
+    autoregressive_tasks=16,
+    contexts=(3, 6),
+    targets=2,
+    curve_tasks=8,
+    pictured=(3,),
+    encoded=(8, 16),
+)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bench(
-    load_script: Callable[[str], ModuleType],
-    tiny_vnp: System,
-    tiny_cnp: System,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Any:
+    load_script: Callable[[str], ModuleType], tiny_vnp: System, tiny_cnp: System
+) -> Generator[Any, None, None]:
     """The program, with tiny systems under the names that it knows."""
     module = load_script("bench_1d")
-    systems = {"vnp": tiny_vnp, "tnp": replace(tiny_cnp, name="tnp")}
-    monkeypatch.setattr(module, "SYSTEMS_1D", systems)
-    monkeypatch.setattr(module, "QUICK_EXTENT", TINY)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SYSTEMS_1D", {"vnp": tiny_vnp, "tnp": replace(tiny_cnp, name="tnp")})
+        patch.setattr(module, "QUICK_EXTENT", TINY)
+        patch.setattr(module, "Extent", lambda: TINY)
+        patch.setattr("vnp_core.bench.encoding_cost.fastest", once)
+        yield module
+
+
+def once(work: Callable[[], object], **_settings: Any) -> float:
+    """In place of timing several runs."""
+    work()
+    return 0.001
+
+
+@pytest.fixture(scope="module")
+def first(bench: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results, str]:
+    """A quick run: where it wrote, what it measured, and what it printed."""
+    folder = tmp_path_factory.mktemp("first")
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        results = run(bench, folder)
+    return folder, results, printed.getvalue()
 
 
 def run(bench: Any, folder: Path, **flags: Any) -> Results:
     output = folder / "results.json"
-    given = {"quick": True, "models": ("vnp", "tnp"), "steps": 3, "test_tasks": 32, "accelerator": "cpu"}
+    given = {"quick": True, "models": ("vnp", "tnp"), "steps": 3, "test_tasks": 16, "accelerator": "cpu"}
     bench.main(bench.Bench1D(output=output, **{**given, **flags}))
     return read_results(output)
 
@@ -48,9 +73,9 @@ def values(results: Results, **wanted: str) -> dict[tuple[str, str, str], float]
 
 
 def test_a_quick_run_measures_everything_and_says_that_it_is_no_table(
-    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    first: tuple[Path, Results, str],
 ) -> None:
-    results = run(bench, tmp_path)
+    folder, results, printed = first
     assert {row.split for row in results.rows} == {
         "test",
         "ood",
@@ -67,12 +92,12 @@ def test_a_quick_run_measures_everything_and_says_that_it_is_no_table(
     assert test["vnp", "", "sigma_floor"] == 0
     gap = test["gp-integrated", "", "ll_joint"] - test["vnp", "", "ll_joint"]
     assert test["vnp", "", "gap_joint"] == pytest.approx(gap, abs=1e-5)
-    assert {row.n for row in results.rows if row.metric == "ll_joint" and row.split == "test"} == {32}
+    assert {row.n for row in results.rows if row.metric == "ll_joint" and row.split == "test"} == {16}
     assert {name[1] for name in values(results, split="draws")} == {"draws=1", "draws=2"}
     ways = values(results, split="autoregressive", metric="ll_joint")
     assert {condition for _, condition, _ in ways} == {"way=one-pass", "way=autoregressive"}
 
-    figures = {path.name for path in tmp_path.glob("*.png")}
+    figures = {path.name for path in folder.glob("*.png")}
     assert figures == {
         "results-training-rbf.png",
         "results-calibration-rbf.png",
@@ -82,15 +107,16 @@ def test_a_quick_run_measures_everything_and_says_that_it_is_no_table(
         "results-contexts-rbf.png",
         "results-encoding.png",
     }
-    printed = capsys.readouterr().out
     assert "rbf (as in training)" in printed
     assert "periodic (never trained on)" in printed
     assert "not the table's numbers" in printed
 
 
-def test_weights_alone_give_the_same_scores_without_training(bench: Any, tmp_path: Path) -> None:
-    trained = run(bench, tmp_path / "first")
-    weights = tmp_path / "first" / "results" / "weights"
+def test_weights_alone_give_the_same_scores_without_training(
+    bench: Any, first: tuple[Path, Results, str], tmp_path: Path
+) -> None:
+    folder, trained, _ = first
+    weights = folder / "results" / "weights"
     scored = run(bench, tmp_path / "second", eval_only=True, weights=weights)
     for split in ("test", "ood", "draws", "curve"):
         assert values(trained, split=split) == values(scored, split=split)
@@ -101,7 +127,6 @@ def test_weights_alone_give_the_same_scores_without_training(bench: Any, tmp_pat
 
 def test_a_run_that_is_there_is_gone_on_with_or_left_alone(bench: Any, tmp_path: Path) -> None:
     flags = {"quick": False, "kernels": ("periodic",), "models": ("tnp",), "steps": 2}
-    bench.Extent = lambda: TINY
     first = run(bench, tmp_path, **flags)
     with pytest.raises(OutputExistsError, match="--resume"):
         run(bench, tmp_path, **flags)
@@ -151,6 +176,6 @@ def test_names_that_are_none_are_told_before_any_training(bench: Any, tmp_path: 
 def test_flags_are_read_and_defaults_are_the_tables(bench: Any) -> None:
     default = tyro.cli(bench.Bench1D, args=[])
     assert (default.test_tasks, default.draws, default.noise) == (48_000, 50, 0.02)
-    assert not (default.quick or default.resume or default.replace or default.eval_only)
+    assert not any((default.quick, default.resume, default.replace, default.eval_only))
     given = tyro.cli(bench.Bench1D, args=["--kernels", "rbf", "periodic", "--models", "vnp", "--resume"])
     assert (given.kernels, given.models, given.resume) == (("rbf", "periodic"), ("vnp",), True)

@@ -1,0 +1,63 @@
+"""The systems of `bench_1d`: ours, its ablations, and its peers at about as many parameters."""
+
+from dataclasses import replace
+
+from vnp_core.bench.optimisers import OptimiserConfig
+from vnp_core.bench.outside import ConvGNPConfig
+from vnp_core.bench.systems import System
+from vnp_core.decoder import DecoderConfig
+from vnp_core.encoder import EncoderConfig
+from vnp_core.fourier import FourierConfig
+from vnp_core.latents import LatentConfig
+from vnp_core.model import ProcessConfig
+from vnp_core.objectives import BetaSchedule
+from vnp_core.peers import ANPConfig, CNPConfig, NPConfig, TNPConfig
+from vnp_core.process_objectives import ObjectiveConfig
+from vnp_core.rotary import RotaryConfig
+from vnp_core.tokenizers import PointTokenizerConfig
+
+OURS = "vnp"
+"""The system that the others are compared with."""
+
+_BLIND = FourierConfig(count=0, raw=False)
+_VNP = ProcessConfig(
+    rank=32,
+    rotary=RotaryConfig(),
+    tokenizer=PointTokenizerConfig(fourier=_BLIND, hidden=128),
+    encoder=EncoderConfig(width=64, layers=4, hidden=128),
+    latents=LatentConfig(levels=2, dim=16, hidden=64),
+    decoder=DecoderConfig(width=64, fourier=_BLIND, layers=4, hidden=128),
+)
+_VNP_OBJECTIVE = ObjectiveConfig(kind="mixture", draws=4, point_weight=0.5)
+_MUON = OptimiserConfig(kind="muon", lr=3e-3, weight_decay=0.01)
+_ADAMW = OptimiserConfig(lr=1e-3, weight_decay=0.01)
+_LATENT = ObjectiveConfig(kind="elbo", beta=BetaSchedule(1.0, 2000), free_nats=0.1)
+_MIXTURE = ObjectiveConfig(kind="mixture")
+
+
+def _vnp(name: str, *, levels: int = 2, rank: int = 32) -> System:
+    model = replace(_VNP, rank=rank, latents=replace(_VNP.latents, levels=levels))
+    objective = _VNP_OBJECTIVE if levels else replace(_VNP_OBJECTIVE, draws=1)
+    return System(name, "vnp", model, objective, _MUON, draws=50 if levels else 1)
+
+
+SYSTEMS_1D: dict[str, System] = {
+    system.name: system
+    for system in (
+        _vnp(OURS),
+        _vnp("vnp-diagonal", rank=0),
+        System("cnp", "cnp", CNPConfig(width=256), _MIXTURE, _ADAMW),
+        System("np", "np", NPConfig(width=188, latent_dim=188), _LATENT, _ADAMW, draws=50),
+        System("anp", "anp", ANPConfig(width=104, latent_dim=104), _LATENT, _ADAMW, draws=50),
+        System("tnp", "tnp", TNPConfig(width=84, hidden=176), _MIXTURE, _ADAMW),
+        System("convgnp", "convgnp", ConvGNPConfig(channels=70, rank=32), _MIXTURE, _ADAMW),
+        *(_vnp(f"vnp-L{levels}", levels=levels) for levels in (0, 1, 4)),
+    )
+}
+"""The systems of `bench_1d`, each of about as many parameters as `vnp`. Peers have the sigma floor 0 too."""
+
+PEERS_1D = ("cnp", "np", "anp", "tnp", "convgnp")
+"""The models of others."""
+
+LEVELS_1D = {0: "vnp-L0", 1: "vnp-L1", 2: OURS, 4: "vnp-L4"}
+"""Which system has how many latent levels."""

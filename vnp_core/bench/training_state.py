@@ -1,0 +1,127 @@
+"""A training run on disk: everything that goes on from where it stopped, as safetensors and JSON.
+
+A state is a pair of files named by its step. The JSON is written last and makes the pair valid; older pairs
+go only after that. So whenever a process is killed, one whole state is there.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor
+
+from vnp_core.checkpoints import checkpoint_paths, load_weights, save_weights
+from vnp_core.errors import CheckpointError, ConfigError
+
+_NAME = re.compile(r"step-(\d+)\.json")
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """Means over the steps since the row before."""
+
+    step: int
+    """Steps done by then."""
+    values: dict[str, float]
+    """Loss, learning rate, and whatever the objective logs."""
+    kl: list[float]
+    """KL of each latent level in nats, top level first; empty where no posterior is drawn."""
+
+
+@dataclass
+class TrainingState:
+    """What a run is made of besides its configuration."""
+
+    step: int = 0
+    """Steps done."""
+    seconds: float = 0.0
+    """Wall-clock time that they took, over all sittings."""
+    history: list[HistoryRow] = field(default_factory=list[HistoryRow])
+    """How training went."""
+    pending: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    """What was logged since the last row of the history, not averaged yet."""
+    tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """Weights, their average, and the optimisers' moments."""
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names start with `prefix`, without it."""
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix)
+        }
+
+
+def write_state(folder: Path, state: TrainingState, config: Mapping[str, Any]) -> Path:
+    """Writes the state beside the one before, then removes that one. Returns the path of its weights."""
+    metadata = {
+        "step": state.step,
+        "seconds": state.seconds,
+        "history": [[row.step, row.values, row.kl] for row in state.history],
+        "pending": state.pending,
+    }
+    path = save_weights(folder / f"step-{state.step:08d}", state.tensors, config, metadata)
+    for step, card in _cards(folder):
+        if step != state.step:
+            for old in reversed(checkpoint_paths(card)):  # the card first: without it, the pair is none
+                old.unlink(missing_ok=True)
+    return path
+
+
+def read_state(folder: Path, config: Mapping[str, Any]) -> TrainingState | None:
+    """The newest whole state of a folder, or None where there is none.
+
+    Raises `ConfigError`, naming the first key that differs, if the run has another configuration than
+    `config`; `CheckpointError` if there are states and all of them are damaged.
+    """
+    damaged: CheckpointError | None = None
+    for _, card in sorted(_cards(folder), reverse=True):
+        try:
+            checkpoint = load_weights(card)
+        except CheckpointError as error:
+            damaged = error
+            continue
+        if difference := first_difference(checkpoint.config, config):
+            raise ConfigError(
+                f"The run in {folder} has another configuration: {difference}. Give the same one to go on "
+                "with it, or start another run elsewhere."
+            )
+        metadata = checkpoint.metadata
+        return TrainingState(
+            step=metadata["step"],
+            seconds=metadata["seconds"],
+            history=[HistoryRow(*row) for row in metadata["history"]],
+            pending=metadata["pending"],
+            tensors=checkpoint.state_dict,
+        )
+    if damaged is not None:
+        raise damaged
+    return None
+
+
+def remove_states(folder: Path) -> None:
+    """Forgets the run of a folder."""
+    for _, card in _cards(folder):
+        for path in reversed(checkpoint_paths(card)):
+            path.unlink(missing_ok=True)
+
+
+def first_difference(old: Any, new: Any, where: str = "") -> str | None:
+    """The first key, in the order of `new`, whose value differs: 'a.b was 1, given is 2'."""
+    if isinstance(old, dict) and isinstance(new, Mapping):
+        old, new = cast("dict[str, Any]", old), cast("Mapping[str, Any]", new)
+        for key in [*new, *(key for key in old if key not in new)]:
+            place = f"{where}.{key}" if where else key
+            if key not in old or key not in new:
+                return f"{place} is {'given now only' if key in new else 'not given any more'}"
+            if found := first_difference(old[key], new[key], place):
+                return found
+        return None
+    return None if old == new else f"{where} was {old!r}, given is {new!r}"
+
+
+def _cards(folder: Path) -> list[tuple[int, Path]]:
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*.json"))
+    return [(int(match[1]), path) for match, path in found if match]
