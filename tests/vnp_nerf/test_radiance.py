@@ -146,7 +146,8 @@ def test_law_3_padded_views_and_pixels_are_invisible():
 
 
 def test_law_8_turning_all_cameras_about_the_vertical_changes_no_picture():
-    model = _model(frame="azimuth")
+    # Densities' weights are a hundredfold: under some seeds float32's rounding alone comes to 1e-4.
+    model = _model(seed=2, frame="azimuth")
     views = _sphere_views(3)
     angle = torch.tensor(1.1)
     turn = torch.tensor([[angle.cos(), -angle.sin(), 0.0], [angle.sin(), angle.cos(), 0.0], [0.0, 0.0, 1.0]])
@@ -155,8 +156,7 @@ def test_law_8_turning_all_cameras_about_the_vertical_changes_no_picture():
     with torch.no_grad():
         before = render_picture(_field(model, views), camera, intrinsics, 16, 20)
         after = render_picture(_field(model, turned), turn @ camera, intrinsics, 16, 20)
-    # float32's rounding, made a hundred times larger by the density's weights.
-    assert torch.allclose(before.rgb, after.rgb, atol=3e-4)
+    assert torch.allclose(before.rgb, after.rgb, atol=1e-4)
     assert torch.allclose(before.depth, after.depth, atol=1e-4)
 
 
