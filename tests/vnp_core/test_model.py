@@ -84,10 +84,13 @@ def test_one_draw_is_one_function_in_any_chunks_and_order():
 
 def test_the_papers_mode_is_not_consistent_and_that_is_why_there_are_two():
     model = made(PAPER)
+    with torch.no_grad():
+        for parameter in model.latents.prior.parameters():  # a fresh prior hardly heeds its queries
+            parameter.mul_(3)
     tokens = model.encode(points())
     field = model.decode(tokens, model.infer(tokens).sample(1, seeded()))
     x = points(2, 40, seed=3).x
-    assert (field(x[:, :20]).means - field(x).means[:, :, :20]).abs().max() > 1e-9  # in float64
+    assert (field(x[:, :20]).means - field(x).means[:, :, :20]).abs().max() > 1e-6
 
 
 @ALL

@@ -32,10 +32,7 @@ class AdamWConfig(OptimizerConfig):
 
 @dataclass
 class MuonConfig(OptimizerConfig):
-    """Muon (Jordan et al. 2024): a matrix moves along the nearest semi-orthogonal matrix to its momentum.
-
-    One run each of 400 steps on cars from one view: 19.96 dB on unseen ones, where AdamW gave 18.70.
-    """
+    """Muon (Jordan et al. 2024): a matrix moves along the nearest semi-orthogonal matrix to its momentum."""
 
     _target: type = torch.optim.Muon
     lr: float = 6e-3
