@@ -1,6 +1,6 @@
 """Linear maps that a latent rescales: the modulated MLP (Guo et al. 2023, section 3.3, after StyleGAN 2)."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -80,5 +80,13 @@ class ResidualBlock(nn.Module):
         self.mlp = MLP(extra_width + width, width, width)
 
     def forward(self, x: Float[Tensor, "B N D"], extra: Float[Tensor, "B N E"]) -> Float[Tensor, "B N D"]:
-        """One step of the residual stream, which sees `extra` anew."""
-        return x + self.mlp(torch.cat([extra, x], dim=-1))
+        """One step of the residual stream, which sees `extra` anew.
+
+        The first map is applied to its two inputs apart: at [98304, 2 * 64], bfloat16, the CPU's matrix
+        library takes 8 times longer over the gradient of the concatenation than over that of its halves.
+        """
+        first, activation, second = self.mlp
+        first = cast(nn.Linear, first)
+        of_extra, of_x = first.weight.split([extra.shape[-1], x.shape[-1]], dim=1)
+        hidden = F.linear(extra, of_extra) + F.linear(x, of_x, first.bias)
+        return x + second(activation(hidden))

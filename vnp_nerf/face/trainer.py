@@ -21,6 +21,7 @@ from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint, scene_
 from vnp_nerf.face.datamanager import VNPDataManagerConfig
 from vnp_nerf.face.dataparser import VNPSceneDataParserConfig
 from vnp_nerf.face.schedulers import WarmupCosineConfig
+from vnp_nerf.host_memory import keep_freed_memory
 from vnp_nerf.views import Views
 
 
@@ -92,6 +93,7 @@ class VNPTrainer(Trainer):
 
     def setup(self, test_mode: Any = "val") -> None:
         """Builds everything and loads what is to be resumed."""
+        keep_freed_memory()
         super().setup(test_mode)
         self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         self._summed = 0
