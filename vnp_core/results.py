@@ -93,23 +93,33 @@ def mean_row(
     metric: str,
     values: Sequence[float],
     *,
+    cluster: int = 1,
     digits: int = 6,
 ) -> Row:
-    """The mean of `values` with its standard error, std / sqrt(n) with n - 1 degrees of freedom.
+    """The mean of `values` with its standard error.
+
+    With `cluster` 1 the values are independent: std / sqrt(n) with n - 1 degrees of freedom. Otherwise each
+    `cluster` values in a row have something in common (tasks of a batch share their numbers of contexts and
+    targets), and only clusters are independent of each other: the cluster-robust error of a mean, from the
+    sums of deviations C of each of them, sqrt(k / (k - 1) sum C^2) / n with k clusters. None where there is
+    but one.
 
     Values that are NaN (a score that an object does not have, such as a foreground it lacks) are left out
     of all three numbers. Raises `DataError` where nothing is left.
     """
-    kept = [value for value in values if not math.isnan(value)]
+    kept = [(index // cluster, value) for index, value in enumerate(values) if not math.isnan(value)]
     if not kept:
         raise DataError(
             f"no value of {metric} for {model} on {task}/{split} {condition}: nothing to take a mean of"
         )
-    mean = math.fsum(kept) / len(kept)
-    stderr = None
-    if len(kept) > 1:
-        variance = math.fsum((value - mean) ** 2 for value in kept) / (len(kept) - 1)
-        stderr = round(math.sqrt(variance / len(kept)), digits)
+    mean = math.fsum(value for _, value in kept) / len(kept)
+    deviations: dict[int, float] = {}
+    for number, value in kept:
+        deviations[number] = deviations.get(number, 0.0) + value - mean
+    stderr, clusters = None, len(deviations)
+    if clusters > 1:
+        squares = math.fsum(deviation**2 for deviation in deviations.values())
+        stderr = round(math.sqrt(clusters / (clusters - 1) * squares) / len(kept), digits)
     return Row(model, task, split, condition, metric, round(mean, digits), stderr, len(kept))
 
 

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from vnp_core.bench.optimisers import OptimiserConfig
 from vnp_core.bench.systems import System
 from vnp_core.decoder import DecoderConfig
 from vnp_core.encoder import EncoderConfig
@@ -15,6 +14,7 @@ from vnp_core.latents import LatentConfig
 from vnp_core.likelihoods import GaussianMixture
 from vnp_core.model import ProcessConfig
 from vnp_core.objectives import BetaSchedule
+from vnp_core.optimisers import OptimiserConfig
 from vnp_core.peers import CNPConfig
 from vnp_core.process_objectives import ObjectiveConfig
 from vnp_core.tasks.gaussian_processes import GaussianProcessConfig, GaussianProcessTasks

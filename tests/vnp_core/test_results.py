@@ -106,6 +106,14 @@ def test_a_mean_row_is_the_mean_with_its_standard_error_and_skips_what_is_not_th
         mean_row("m", "t", "s", "", "psnr", [math.nan])
 
 
+def test_values_of_one_cluster_count_as_one_however_often_they_are_repeated() -> None:
+    values = [1.0, 2.0, 4.0, 9.0]
+    once = mean_row("m", "t", "s", "", "ll", values)
+    often = mean_row("m", "t", "s", "", "ll", [value for value in values for _ in range(5)], cluster=5)
+    assert (often.value, often.stderr, often.n) == (once.value, once.stderr, 20)
+    assert mean_row("m", "t", "s", "", "ll", values, cluster=4).stderr is None  # one cluster has no spread
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git on this machine")
 def test_the_git_state_is_the_commit_and_tells_changes_from_none(tmp_path: Path) -> None:
     assert git_state(tmp_path / "nowhere") == ("unknown", True)

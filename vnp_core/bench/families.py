@@ -44,6 +44,11 @@ class HeldOut:
     process: GaussianProcessConfig | None = None
     """The Gaussian process that they come from, where there is one: its score is known exactly."""
 
+    @property
+    def batch_size(self) -> int:
+        """Tasks of a batch, which share their numbers of contexts and of targets."""
+        return len(self.source.batch(0).targets.mask)
+
 
 @dataclass(frozen=True)
 class Family:

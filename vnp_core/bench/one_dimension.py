@@ -71,14 +71,14 @@ class Measurements:
             condition = "" if test.split == "test" else f"trained={family.name}"
             ceilings = self._ceilings(test)
             for name, scores in ceilings.items():
-                self.rows += score_rows(scores, name, test.task, test.split, condition, NAMES)
+                place = (name, test.task, test.split, condition)
+                self.rows += score_rows(scores, *place, NAMES, batch_size=test.batch_size)
             first = _tightest(ceilings)
             shares: dict[str, list[float]] = {}
             for entry in entries:
                 scores = self.study.scores(entry, test, entry.system.draws)
                 place = (entry.system.name, test.task, test.split, condition)
-                self.rows += score_rows(scores, *place)
-                self.rows += gap_rows(scores, first, *place)
+                self.rows += self._score_rows(scores, first, test, *place)
                 self.rows.append(Row(*place, "sigma_floor", entry.system.sigma_floor, None, 1))
                 shares[entry.system.name] = [float(share) for share in scores["calibration"].mean(0)]
             path = self._figure("calibration", family.name, test.task)
@@ -92,7 +92,7 @@ class Measurements:
         for draws in self.extent.draws:
             scores = self.study.scores(entry, first, draws)
             place = (entry.system.name, test.task, "draws", f"draws={draws}")
-            self.rows += score_rows(scores, *place) + gap_rows(scores, best, *place)
+            self.rows += self._score_rows(scores, best, test, *place)
 
     def autoregressive(self, entry: Entry, test: HeldOut) -> None:
         """The joint score one target after another, and in one pass on the same tasks."""
@@ -104,8 +104,8 @@ class Measurements:
         }
         for way, scores in ways.items():
             place = (entry.system.name, test.task, "autoregressive", f"way={way}")
-            self.rows += score_rows(scores, *place, ["ll_joint"])
-            self.rows += [row for row in gap_rows(scores, best, *place) if row.metric == "gap_joint"]
+            rows = self._score_rows(scores, best, test, *place)
+            self.rows += [row for row in rows if row.metric in ("ll_joint", "gap_joint")]
 
     def context_curves(self, family: Family, entries: Sequence[Entry]) -> None:
         """Scores at exactly so many contexts, as rows and as a figure, with the ceilings beside."""
@@ -197,13 +197,28 @@ class Measurements:
         self.rows += cost_rows(costs, OURS)
         draw_costs(self._figure("encoding"), costs)
 
+    def _score_rows(
+        self,
+        scores: TaskScores,
+        ceiling: TaskScores,
+        test: HeldOut,
+        model: str,
+        task: str,
+        split: str,
+        condition: str,
+    ) -> list[Row]:
+        """Scores, and how far they lie below a ceiling; with errors over batches."""
+        place, size = (model, task, split, condition), test.batch_size
+        rows = score_rows(scores, *place, batch_size=size)
+        return rows + gap_rows(scores, ceiling, *place, batch_size=size)
+
     def _ceilings(self, test: HeldOut) -> dict[str, TaskScores]:
         names = ceiling_names(test.process) if test.process else ()
         first = self._first(test, self.extent.ceiling_tasks)
         return {name: self.study.ceiling(name, first) for name in names}
 
     def _first(self, test: HeldOut, tasks: int) -> HeldOut:
-        batches = max(1, min(test.batches, tasks // len(test.source.batch(0).targets.mask)))
+        batches = max(1, min(test.batches, tasks // test.batch_size))
         return replace(test, batches=batches)
 
     def _figure(self, *words: str) -> Path:

@@ -97,19 +97,36 @@ def score_batch(
 
 
 def score_rows(
-    scores: TaskScores, model: str, task: str, split: str, condition: str = "", names: Iterable[str] = SCORES
+    scores: TaskScores,
+    model: str,
+    task: str,
+    split: str,
+    condition: str = "",
+    names: Iterable[str] = SCORES,
+    *,
+    batch_size: int = 1,
 ) -> list[Row]:
-    """A row for each score: its mean over tasks with the standard error. What no task has is left out."""
+    """A row for each score: its mean over tasks with the standard error. What no task has is left out.
+
+    The error counts batches of `batch_size` tasks in a row as independent, not their tasks.
+    """
     rows: list[Row] = []
     for name in names:
         if name in scores and not bool(scores[name].isnan().all()):
             values = cast("list[float]", cast(Any, scores[name]).tolist())
-            rows.append(mean_row(model, task, split, condition, name, values))
+            rows.append(mean_row(model, task, split, condition, name, values, cluster=batch_size))
     return rows
 
 
 def gap_rows(
-    scores: TaskScores, ceiling: TaskScores, model: str, task: str, split: str, condition: str = ""
+    scores: TaskScores,
+    ceiling: TaskScores,
+    model: str,
+    task: str,
+    split: str,
+    condition: str = "",
+    *,
+    batch_size: int = 1,
 ) -> list[Row]:
     """How far below the ceiling a model is, task by task: far less noisy than the scores themselves.
 
@@ -120,7 +137,7 @@ def gap_rows(
         if name in scores and name in ceiling:
             count = min(len(scores[name]), len(ceiling[name]))
             gaps[name.replace("ll_", "gap_")] = ceiling[name][:count] - scores[name][:count]
-    return score_rows(gaps, model, task, split, condition, gaps)
+    return score_rows(gaps, model, task, split, condition, gaps, batch_size=batch_size)
 
 
 def share_outside(batches: Iterable[TaskBatch], x_range: tuple[float, float]) -> float:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from vnp_core.bench.optimisers import OptimiserConfig
 from vnp_core.bench.outside import ConvGNP, ConvGNPConfig
 from vnp_core.checkpoints import load_into, load_weights, save_weights
 from vnp_core.config import from_dict, nearest, to_dict
 from vnp_core.errors import ConfigError
 from vnp_core.model import ProcessConfig, VersatileNeuralProcess
+from vnp_core.optimisers import OptimiserConfig
 from vnp_core.peers import ANP, CNP, NP, TNP, ANPConfig, CNPConfig, NPConfig, TNPConfig
 from vnp_core.process_objectives import ObjectiveConfig
 

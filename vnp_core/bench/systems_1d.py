@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from vnp_core.bench.optimisers import OptimiserConfig
 from vnp_core.bench.outside import ConvGNPConfig
 from vnp_core.bench.systems import System
 from vnp_core.decoder import DecoderConfig
@@ -11,6 +10,7 @@ from vnp_core.fourier import FourierConfig
 from vnp_core.latents import LatentConfig
 from vnp_core.model import ProcessConfig
 from vnp_core.objectives import BetaSchedule
+from vnp_core.optimisers import OptimiserConfig
 from vnp_core.peers import ANPConfig, CNPConfig, NPConfig, TNPConfig
 from vnp_core.process_objectives import ObjectiveConfig
 from vnp_core.rotary import RotaryConfig

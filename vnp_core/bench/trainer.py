@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from vnp_core.bench.extra import import_extra
-from vnp_core.bench.optimisers import OptimiserConfig, build_optimisers, set_rate
 from vnp_core.bench.progress import Log, progress, quiet
 from vnp_core.bench.training_state import (
     HistoryRow,
@@ -32,6 +31,7 @@ from vnp_core.checkpoints import load_into
 from vnp_core.config import to_dict
 from vnp_core.errors import ConfigError, DivergenceError, InterruptedRunError, OutputExistsError
 from vnp_core.objectives import CollapseMonitor
+from vnp_core.optimisers import OptimiserConfig, build_optimisers, set_rate
 from vnp_core.process_objectives import LossTerms
 from vnp_core.tasks.task import TaskBatch, TaskSource, step_generator
 

@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from vnp_core.errors import DataError
+from vnp_core.optimisers import hidden_matrices
 from vnp_nerf.axial_rendering import axial_directions
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.cameras import picture_rays
-from vnp_nerf.face.schedulers import hidden_matrices
 from vnp_nerf.image_metrics import picture_scores, psnr
 from vnp_nerf.library import build_model
 from vnp_nerf.paper import PaperConfig

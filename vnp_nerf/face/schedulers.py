@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import torch
 from nerfstudio.engine.optimizers import OptimizerConfig
 from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
@@ -45,19 +44,6 @@ class MuonConfig(OptimizerConfig):
     """How the step's size depends on the matrix's shape."""
     max_norm: float | None = None
     """Of no use here: the gradient's size does not matter."""
-
-
-_SMALLEST_SIDE = 8
-"""A map to or from fewer numbers than this is an output, and has no use for orthogonal steps."""
-
-
-def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that Muon is meant for: weights of linear maps between hidden layers."""
-    return [
-        parameter
-        for name, parameter in model.named_parameters()
-        if name.endswith("weight") and parameter.ndim == 2 and min(parameter.shape) >= _SMALLEST_SIDE
-    ]
 
 
 @dataclass

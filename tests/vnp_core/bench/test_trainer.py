@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vnp_core.bench.optimisers import OptimiserConfig
 from vnp_core.bench.systems import System
 from vnp_core.bench.trainer import Start, Trained, Trainer, TrainerConfig, build_fabric, collapse_message
 from vnp_core.bench.training_state import HistoryRow, read_state
 from vnp_core.config import to_dict
 from vnp_core.errors import ConfigError, DivergenceError, InterruptedRunError, OutputExistsError
+from vnp_core.optimisers import OptimiserConfig
 from vnp_core.process_objectives import LossTerms, process_loss
 from vnp_core.tasks.gaussian_processes import GaussianProcessTasks
 

@@ -8,7 +8,6 @@ from vnp_nerf.face.schedulers import (
     AdamWConfig,
     MuonConfig,
     WarmupCosineConfig,
-    hidden_matrices,
     learning_rate_factor,
 )
 
@@ -49,17 +48,3 @@ def test_muon_moves_a_matrix_by_a_semi_orthogonal_step_on_adams_scale() -> None:
     # Five Newton-Schulz steps bring the singular values near 1, not onto it.
     assert lengths.min() > 0.6
     assert lengths.max() < 1.3
-
-
-def test_hidden_matrices_are_weights_between_layers_and_neither_queries_nor_outputs() -> None:
-    class Net(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.queries = torch.nn.Parameter(torch.ones(16, 16))
-            self.hidden = torch.nn.Linear(16, 24)
-            self.norm = torch.nn.LayerNorm(24)
-            self.convolution = torch.nn.Conv2d(8, 8, 3)
-            self.output = torch.nn.Linear(24, 4)
-
-    net = Net()
-    assert [id(p) for p in hidden_matrices(net)] == [id(net.hidden.weight)]

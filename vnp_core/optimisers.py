@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vnp_core.errors import ConfigError
 
@@ -16,8 +16,6 @@ class OptimiserConfig:
 
     kind: Literal["adamw", "muon"] = "adamw"
     """Muon orthogonalises the updates of hidden matrices; AdamW moves all else."""
-    hidden: tuple[str, ...] = ("blocks", "attention", "levels")
-    """Muon takes the matrices of modules with one of these names, and of all modules inside of them."""
     lr: float = 5e-4
     """Learning rate after warm-up."""
     warmup: int = 1000
@@ -45,14 +43,24 @@ class OptimiserConfig:
         return self.lr * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
+_SMALLEST_SIDE = 8
+"""A map to or from fewer numbers than this is an input or output: orthogonal steps are of no use to it."""
+
+
+def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that Muon is meant for: weights of linear maps between hidden layers."""
+    return [
+        parameter
+        for name, parameter in model.named_parameters()
+        if name.endswith("weight") and parameter.ndim == 2 and min(parameter.shape) >= _SMALLEST_SIDE
+    ]
+
+
 def build_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
     """One optimiser, or two with Muon: first Muon's. Empty parameters are left out."""
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.numel()]
-    hidden: list[Tensor] = []
-    rest: list[Tensor] = []
-    for name, parameter in named:
-        matrix = parameter.ndim == 2 and not set(config.hidden).isdisjoint(name.split("."))
-        (hidden if matrix and config.kind == "muon" else rest).append(parameter)
+    hidden = hidden_matrices(model) if config.kind == "muon" else []
+    taken = {id(parameter) for parameter in hidden}
+    rest = [p for p in model.parameters() if p.numel() and id(p) not in taken]
     decay = config.weight_decay
     optimisers: list[torch.optim.Optimizer] = []
     if hidden:

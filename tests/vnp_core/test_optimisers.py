@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vnp_core.bench.optimisers import OptimiserConfig, build_optimisers, set_rate
 from vnp_core.errors import ConfigError
+from vnp_core.optimisers import OptimiserConfig, build_optimisers, hidden_matrices, set_rate
 
 
 def test_the_rate_rises_linearly_then_falls_as_a_cosine() -> None:
@@ -27,9 +27,9 @@ def test_warm_up_takes_at_most_a_tenth_of_all_steps() -> None:
 class Stack(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.embed = nn.Linear(1, 4)
-        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))])
-        self.after_blocks = nn.Linear(4, 2)
+        self.embed = nn.Linear(1, 8)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8))])
+        self.after_blocks = nn.Linear(8, 2)
 
 
 def test_with_muon_hidden_matrices_are_its_own_and_every_parameter_has_one_optimiser() -> None:
@@ -58,3 +58,17 @@ def test_the_rate_is_set_for_all_groups() -> None:
 def test_impossible_values_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="given was"):
         OptimiserConfig(**bad)
+
+
+def test_hidden_matrices_are_weights_between_layers_and_neither_queries_nor_outputs() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.queries = nn.Parameter(torch.ones(16, 16))
+            self.hidden = nn.Linear(16, 24)
+            self.norm = nn.LayerNorm(24)
+            self.convolution = nn.Conv2d(8, 8, 3)
+            self.output = nn.Linear(24, 4)
+
+    net = Net()
+    assert [id(p) for p in hidden_matrices(net)] == [id(net.hidden.weight)]
