@@ -48,6 +48,18 @@ def test_attention_is_the_softmax_sum_written_out():
     torch.testing.assert_close(layer(queries, layer.keys_values(context))[0], expected)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.bfloat16, 2e-2)])
+def test_the_formula_that_trains_on_a_cpu_agrees_with_the_kernel_that_infers(dtype, tolerance):
+    layer = Attention(12, 3, context_width=5).to(dtype)
+    queries, context = noise(2, 6, 12).to(dtype), noise(2, 7, 5, seed=1).to(dtype)
+    mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
+    written_out = layer(queries, layer.keys_values(context), mask)
+    assert written_out.requires_grad  # by which it is chosen
+    with torch.no_grad():
+        fused = layer(queries, layer.keys_values(context), mask)
+    torch.testing.assert_close(written_out.detach(), fused, atol=tolerance, rtol=tolerance)
+
+
 def test_the_self_attention_block_is_torchs_pre_norm_layer():
     ours = SelfAttentionBlock(8, 2, 16).double()
     theirs = nn.TransformerEncoderLayer(
