@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from vnp_core.errors import ConfigError, DataError, SceneNotFoundError, ViewCountError, VNPError
+from vnp_nerf.augmentation import Augmentation
 from vnp_nerf.cameras import pixel_rays
 from vnp_nerf.readers import ReadOptions
 from vnp_nerf.scene import Scene
@@ -26,6 +27,7 @@ class BatchConfig:
 
     Each batch draws one number of context views, uniform from min_context_views to max_context_views, for all
     of its scenes. foreground_fraction of the rays go through the box around the object, the others anywhere.
+    mirror_fraction and recolour_fraction of the scenes are mirrored and have their colour channels permuted.
     cache_mebibytes bounds the decoded pictures held in memory, by all workers together.
     """
 
@@ -35,6 +37,8 @@ class BatchConfig:
     max_context_views: int = 3
     target_views: int = 2
     foreground_fraction: float = 0.5
+    mirror_fraction: float = 0.0
+    recolour_fraction: float = 0.0
     cache_mebibytes: int = 2048
     workers: int = 0
 
@@ -51,10 +55,9 @@ class BatchConfig:
                 f"max_context_views is {self.max_context_views}; it must not be below min_context_views, "
                 f"which is {self.min_context_views}."
             )
-        if not 0 <= self.foreground_fraction <= 1:
-            raise ConfigError(
-                f"foreground_fraction is {self.foreground_fraction}; it must lie between 0 and 1."
-            )
+        for name in ("foreground_fraction", "mirror_fraction", "recolour_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1.")
 
 
 @dataclass(eq=False)
@@ -114,6 +117,10 @@ class BatchMaker:
         at = (torch.from_numpy(row), torch.from_numpy(view))
         pixels = torch.from_numpy(np.stack([x, y], axis=-1)).float() + 0.5
         origins, directions = pixel_rays(targets.camera_to_world[at], targets.intrinsics[at], pixels)
+        if config.mirror_fraction or config.recolour_fraction:
+            change = Augmentation.draw(len(chosen), config.mirror_fraction, config.recolour_fraction, draw)
+            context, targets = change.views(context), change.views(targets)
+            origins, directions, rgba = change.rays(origins, directions, rgba)
         names = [self.cache.opened(number).scene.name for number in chosen]
         return TrainBatch(context, targets, origins.contiguous(), directions, rgba, names)
 
