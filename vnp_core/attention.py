@@ -12,7 +12,6 @@ from vnp_core.errors import ConfigError
 from vnp_core.mlp import MLP
 from vnp_core.rotary import Rotation
 
-
 _MOST_SCORES = 2**24
 """More scores than this, 64 MiB in float32, are never held at once."""
 
