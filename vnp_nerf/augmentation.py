@@ -8,14 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vnp_nerf.reflection import reflected, reflected_views
 from vnp_nerf.views import Views
-
-_MIRRORED_AXIS = 1
-"""y of the model frame: the left and right of scenes that face along x."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,27 +36,16 @@ class Augmentation:
 
     def views(self, views: Views) -> Views:
         """The views of the changed scenes."""
-        rgba, camera_to_world, intrinsics = views.rgba, views.camera_to_world, views.intrinsics
-        sizes, mask = views.sizes, views.mask
-        reflected = self._reflected(camera_to_world)
-        # Mirrored pictures run from right to left: so does the camera's own x, which stays right-handed.
-        reflected = torch.cat([-reflected[..., :1], reflected[..., 1:]], dim=-1)
-        here = rearrange(self.mirrored, "B -> B 1") & mask
-        width = sizes[..., 1]
-        flipped = torch.cat(
-            [intrinsics[..., :2], (width - intrinsics[..., 2])[..., None], intrinsics[..., 3:]], dim=-1
+        other = reflected_views(views)
+        rgba, camera_to_world, intrinsics = (
+            torch.where(self._mirrored_rows(here), there, here)
+            for there, here in (
+                (other.rgba, views.rgba),
+                (other.camera_to_world, views.camera_to_world),
+                (other.intrinsics, views.intrinsics),
+            )
         )
-        column = torch.arange(rgba.shape[-1])
-        source = torch.where(column < width[..., None], width[..., None] - 1 - column, column)  # [B, V, W]
-        source = torch.where(here[..., None], source, column)
-        rgba = rgba.gather(-1, rearrange(source, "B V W -> B V 1 1 W").expand_as(rgba))
-        return Views(
-            self._recoloured(rgba, dim=2),
-            torch.where(here[..., None, None], reflected, camera_to_world),
-            torch.where(here[..., None], flipped, intrinsics),
-            sizes,
-            mask,
-        )
+        return Views(self._recoloured(rgba), camera_to_world, intrinsics, views.sizes, views.mask)
 
     def rays(
         self,
@@ -68,23 +54,16 @@ class Augmentation:
         rgba: Float[Tensor, "B R 4"],
     ) -> tuple[Float[Tensor, "B R 3"], Float[Tensor, "B R 3"], Float[Tensor, "B R 4"]]:
         """Rays of the scenes as they were, and what they see, in the changed ones."""
-        here = rearrange(self.mirrored, "B -> B 1 1")
-        origins, directions = (
-            torch.where(here, vectors * _reflection(vectors), vectors) for vectors in (origins, directions)
-        )
-        return origins, directions, self._recoloured(rgba, dim=2)
+        here = self._mirrored_rows(origins)
+        origins, directions = (torch.where(here, reflected(rays), rays) for rays in (origins, directions))
+        return origins, directions, self._recoloured(rgba)
 
-    def _reflected(self, poses: Float[Tensor, "B V 3 4"]) -> Float[Tensor, "B V 3 4"]:
-        return poses * _reflection(poses)[:, None]
+    def _mirrored_rows(self, like: Tensor) -> Bool[Tensor, "B ..."]:
+        return self.mirrored.reshape(-1, *[1] * (like.ndim - 1))
 
-    def _recoloured(self, rgba: Tensor, dim: int) -> Tensor:
+    def _recoloured(self, rgba: Tensor) -> Tensor:
+        """Axis 2 is that of the channels, for views [B, V, 4, H, W] as for rays [B, R, 4]."""
         alpha = torch.full_like(self.channels[:, :1], 3)
         index = torch.cat([self.channels, alpha], dim=1)  # [B, 4]
-        shape = [len(index) if axis == 0 else 4 if axis == dim else 1 for axis in range(rgba.ndim)]
-        return rgba.gather(dim, index.reshape(shape).expand_as(rgba))
-
-
-def _reflection(like: Tensor) -> Float[Tensor, "3"]:
-    signs = torch.ones(3, dtype=like.dtype)
-    signs[_MIRRORED_AXIS] = -1
-    return signs
+        index = index.reshape(-1, 1, 4, *[1] * (rgba.ndim - 3))
+        return rgba.gather(2, index.expand_as(rgba))

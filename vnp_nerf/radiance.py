@@ -32,6 +32,7 @@ from vnp_nerf.projection import turn
 from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span, importance_edges, stratified_edges
 from vnp_nerf.ray_tokens import RayTokenizer, pixel_channels
+from vnp_nerf.reflection import reflected_views
 from vnp_nerf.rendering import Background, Rendering, composite, over, ray_weights
 from vnp_nerf.views import Views
 from vnp_nerf.visual_hull import VisualHull
@@ -108,6 +109,10 @@ class RadianceModel(nn.Module):
             views = Views.padding(views.mask.shape[0], 1, side, side, views.mask.device)
         rotation = self.reading_rotation(views)
         canvases = make_canvases(views, self.config.canvas)
+        hull = VisualHull.from_canvases(canvases, views) if self.config.carve else None
+        if self.config.mirror_views:
+            views = views.cat_views(reflected_views(views))
+            canvases = make_canvases(views, self.config.canvas)
         tokens = self.tokens(canvases, rotation)
         readings = self.config.readings
         local = None
@@ -121,7 +126,7 @@ class RadianceModel(nn.Module):
         return Encoded(
             tokens=tokens,
             rotation=rotation,
-            hull=VisualHull.from_canvases(canvases, views) if self.config.carve else None,
+            hull=hull,
             plane_keys=self.planes.keys_values(tokens.values) if "planes" in readings else None,
             point_keys=self._point_keys(tokens) if "point" in readings else None,
             local=local,

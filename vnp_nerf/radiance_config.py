@@ -22,6 +22,10 @@ class RadianceConfig:
     """Heading of the frame that the network reads in: the first context camera's azimuth, or the scene's
     own.
     """
+    mirror_views: bool = False
+    """Each context view is read together with its mirror image in the plane y = 0 of the model frame: for
+    corpora whose objects are symmetric and stand in one frame. The mask of a mirror image carves nothing.
+    """
     view_directions: bool = False
     """Colour may depend on the viewing direction."""
     canvas: int = 64
@@ -83,6 +87,11 @@ class RadianceConfig:
         unknown = set(self.readings) - set(READINGS)
         if unknown or not self.readings:
             raise ConfigError(f"readings {self.readings} are not of {READINGS}: give at least one of these")
+        if self.mirror_views and self.frame != "canonical":
+            raise ConfigError(
+                f"mirror_views reflects in a plane of the scene's own frame, and frame is {self.frame!r}: "
+                "set it to 'canonical'"
+            )
         if self.canvas % self.patch:
             raise ConfigError(
                 f"the canvas of {self.canvas} pixels is not a multiple of the patch of {self.patch}"

@@ -13,6 +13,7 @@ from vnp_nerf.cameras import look_at, picture_rays, pixel_rays
 from vnp_nerf.radiance import RadianceField, RadianceModel
 from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span
+from vnp_nerf.reflection import reflected_views
 from vnp_nerf.rendering import render_picture
 from vnp_nerf.views import Views
 
@@ -178,6 +179,29 @@ def test_nothing_is_seen_where_a_mask_shows_background():
     assert torch.equal(seen.rgb[grown == 0], torch.ones(int((grown == 0).sum()), 3))
 
 
+def test_with_mirror_views_a_context_and_its_mirror_image_say_the_same():
+    views = _sphere_views(2)
+    model = _model(mirror_views=True, frame="canonical", carve=False)
+    here, there = (_look(_field(model, context)) for context in (views, reflected_views(views)))
+    assert torch.allclose(here, there, atol=1e-4)
+    model.config = dataclasses.replace(model.config, mirror_views=False)
+    here, there = (_look(_field(model, context)) for context in (views, reflected_views(views)))
+    assert (here - there).abs().max() > 0.01
+
+
+@torch.no_grad()
+def test_the_mask_of_a_mirror_image_carves_nothing():
+    views = _sphere_views(1)
+    views.rgba[..., SIDE // 2 :] = 0  # half of the object is out of sight, and seems to be background
+    points = torch.rand(1, 400, 3, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
+    plain = _model(frame="canonical")
+    mirrored = _model(frame="canonical", mirror_views=True)
+    kept = [model.may_be_filled(model.encode(views), points) for model in (plain, mirrored)]
+    assert 0 < kept[0].float().mean() < 1
+    assert torch.equal(*kept)
+
+
+@torch.no_grad()
 def test_queries_in_packed_form_equal_the_network_at_every_point():
     model = _model(carve=False)
     views = _sphere_views(2)
@@ -272,3 +296,5 @@ def test_bad_configurations_are_named():
         RadianceConfig(readings=("plains",))
     with pytest.raises(ConfigError, match="multiple"):
         RadianceConfig(canvas=60)
+    with pytest.raises(ConfigError, match="canonical"):
+        RadianceConfig(mirror_views=True)
