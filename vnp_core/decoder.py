@@ -80,7 +80,7 @@ class DecoderLevel(nn.Module):
     ) -> Float[Tensor, "BK M D"]:
         """Until the first modulation all draws of a scene share one state."""
         state = self.residual(state, per_draw(embedding, state.shape[0]))
-        return self.modulated(per_draw(state, weights.first.shape[0]), weights)
+        return self.modulated(per_draw(state, weights.rows), weights)
 
 
 class Decoder(nn.Module):

@@ -12,6 +12,15 @@ from vnp_core.errors import ConfigError
 from vnp_core.mlp import MLP
 
 
+class Modulation(NamedTuple):
+    """How styles rescale a linear map."""
+
+    inputs: Float[Tensor, "B in"]
+    """Factors of its inputs."""
+    outputs: Float[Tensor, "B out"]
+    """Factors of its outputs, which give the rows of the rescaled matrix length 1."""
+
+
 class ModulatedLinear(nn.Module):
     """y_o = sum_i W_oi x_i with W_oi = w_oi s_i / sqrt(sum_i (w_oi s_i)^2 + 1e-8), where s = affine(style).
 
@@ -28,24 +37,39 @@ class ModulatedLinear(nn.Module):
         nn.init.normal_(self.affine.weight, std=style_width**-0.5)
         nn.init.ones_(self.affine.bias)
 
-    def weights(self, style: Float[Tensor, "B S"]) -> Float[Tensor, "B out in"]:
-        """The modulated and demodulated matrix of each style, to be computed once a draw."""
-        scales = self.affine(style)  # [B, in]
-        modulated = self.weight[None] * scales[:, None, :].to(self.weight.dtype)
-        return modulated * (modulated.square().sum(-1, keepdim=True) + 1e-8).rsqrt()
+    def modulate(self, style: Float[Tensor, "B S"]) -> Modulation:
+        """What each style does to the map, to be computed once a draw."""
+        scales = self.affine(style)
+        squared_lengths = F.linear(scales.square(), self.weight.square())
+        return Modulation(scales, (squared_lengths + 1e-8).rsqrt())
 
-    def forward(
-        self, x: Float[Tensor, "B N in"], weights: Float[Tensor, "B out in"]
-    ) -> Float[Tensor, "B N out"]:
-        """Every point of a scene through that scene's own matrix."""
-        return torch.bmm(x, rearrange(weights, "b o i -> b i o"))
+    def matrix(self, modulation: Modulation) -> Float[Tensor, "B out in"]:
+        """The modulated and demodulated matrix of each style."""
+        scales, factors = (part.to(self.weight.dtype) for part in modulation)
+        return self.weight * scales[:, None, :] * factors[:, :, None]
+
+    def forward(self, x: Float[Tensor, "B N in"], modulation: Modulation) -> Float[Tensor, "B N out"]:
+        """Every point of a scene under that scene's own style.
+
+        Many points go through the scene's matrix; for fewer than it has rows it is less work to rescale them
+        before and after one map that all scenes share.
+        """
+        if x.shape[1] > self.weight.shape[0]:
+            return torch.bmm(x, rearrange(self.matrix(modulation), "b o i -> b i o"))
+        scaled = x * modulation.inputs[:, None]
+        return F.linear(scaled, self.weight) * modulation.outputs[:, None]
 
 
 class ModulatedWeights(NamedTuple):
-    """What one style makes of a `ModulatedBlock`: both of its matrices."""
+    """What one style makes of a `ModulatedBlock`: the modulations of both of its maps."""
 
-    first: Float[Tensor, "B D D"]
-    second: Float[Tensor, "B D D"]
+    first: Modulation
+    second: Modulation
+
+    @property
+    def rows(self) -> int:
+        """How many styles there are."""
+        return self.first.inputs.shape[0]
 
 
 class ModulatedBlock(nn.Module):
@@ -58,8 +82,8 @@ class ModulatedBlock(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def modulate(self, style: Float[Tensor, "B S"]) -> ModulatedWeights:
-        """Both matrices for each style."""
-        return ModulatedWeights(self.first.weights(style), self.second.weights(style))
+        """Both modulations for each style."""
+        return ModulatedWeights(self.first.modulate(style), self.second.modulate(style))
 
     def forward(self, x: Float[Tensor, "B N D"], weights: ModulatedWeights) -> Float[Tensor, "B N D"]:
         """One step of the residual stream, under the weights of `modulate`."""

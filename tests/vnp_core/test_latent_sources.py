@@ -27,6 +27,10 @@ def pooled() -> PooledLatents:
     return PooledLatents(LATENTS, WIDTH, OUTPUTS, observed=OUTPUTS).double()
 
 
+def _matrix(layer, style):
+    return layer.matrix(layer.modulate(style))[0]
+
+
 def released_forward(decoder, networks, x, tokens, epsilon, truth):
     """The released computation for one scene and one draw, in order, as one function."""
     embedding = decoder.embed(decoder.fourier(x))
@@ -52,9 +56,9 @@ def released_forward(decoder, networks, x, tokens, epsilon, truth):
         )
         style = block.style(q_mean + q_std * epsilon[:, level])
         y = y + block.residual.mlp(torch.cat([embedding, y], -1))
-        hidden = y @ block.modulated.first.weights(style)[0].T + block.modulated.bias
+        hidden = y @ _matrix(block.modulated.first, style).T + block.modulated.bias
         hidden = 2**0.5 * torch.where(hidden > 0, hidden, 0.2 * hidden)
-        y = y + hidden @ block.modulated.second.weights(style)[0].T
+        y = y + hidden @ _matrix(block.modulated.second, style).T
     return decoder.output(y), torch.stack(kls, -1)
 
 

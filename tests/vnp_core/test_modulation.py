@@ -41,7 +41,8 @@ def test_a_modulated_block_is_what_loops_in_float64_give():
 
 def test_demodulated_rows_have_length_1_whatever_the_style():
     torch.manual_seed(0)
-    weights = ModulatedLinear(32, 16, 8).weights(5 * torch.randn(3, 8))
+    layer = ModulatedLinear(32, 16, 8)
+    weights = layer.matrix(layer.modulate(5 * torch.randn(3, 8)))
     assert weights.shape == (3, 16, 32)
     torch.testing.assert_close(weights.norm(dim=-1), torch.ones(3, 16), atol=1e-4, rtol=0)
 
@@ -50,7 +51,9 @@ def test_style_0_leaves_the_normalised_matrix_alone_at_the_start():
     torch.manual_seed(0)
     layer = ModulatedLinear(8, 4, 3)
     expected = layer.weight / layer.weight.norm(dim=-1, keepdim=True)
-    torch.testing.assert_close(layer.weights(torch.zeros(1, 3))[0], expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        layer.matrix(layer.modulate(torch.zeros(1, 3)))[0], expected, atol=1e-6, rtol=1e-5
+    )
 
 
 def test_a_scenes_answer_does_not_depend_on_its_neighbours_in_the_batch():
@@ -67,17 +70,30 @@ def test_the_modulated_linear_map_passes_gradcheck():
     layer = ModulatedLinear(3, 2, 2).double()
     x = torch.randn(1, 2, 3, dtype=torch.float64, requires_grad=True)
     style = torch.randn(1, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda a, s: layer(a, layer.weights(s)), (x, style))
+    assert torch.autograd.gradcheck(lambda a, s: layer(a, layer.modulate(s)), (x, style))
+
+
+def test_many_points_through_a_scenes_matrix_and_few_through_the_shared_one_agree():
+    torch.manual_seed(0)
+    layer = ModulatedLinear(8, 5, 3).double()
+    x = torch.randn(2, 12, 8, dtype=torch.float64, requires_grad=True)
+    modulation = layer.modulate(torch.randn(2, 3, dtype=torch.float64))
+    many = layer(x, modulation)
+    few = torch.cat([layer(part, modulation) for part in x.split(4, dim=1)], dim=1)
+    torch.testing.assert_close(few, many, atol=1e-12, rtol=1e-12)
+    (of_few,) = torch.autograd.grad(few.square().sum(), x, retain_graph=True)
+    (of_many,) = torch.autograd.grad(many.square().sum(), x)
+    torch.testing.assert_close(of_few, of_many, atol=1e-12, rtol=1e-12)
 
 
 def test_the_length_of_a_row_does_not_matter():
     torch.manual_seed(0)
     layer = ModulatedLinear(8, 4, 3).double()
     style = torch.randn(2, 3, dtype=torch.float64)
-    before = layer.weights(style)
+    before = layer.matrix(layer.modulate(style))
     with torch.no_grad():
         layer.weight.mul_(torch.tensor([[0.5], [2.0], [3.0], [8.0]]))
-    torch.testing.assert_close(layer.weights(style), before, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(layer.matrix(layer.modulate(style)), before, atol=1e-6, rtol=1e-6)
 
 
 def test_the_residual_block_adds_an_mlp_of_extra_then_state():
