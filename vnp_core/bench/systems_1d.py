@@ -20,9 +20,11 @@ OURS = "vnp"
 """The system that the others are compared with."""
 
 _BLIND = FourierConfig(count=0, raw=False)
+_RANK = 64
+"""With rotary factors 32 frequencies: they draw any stationary covariance of the domain up to the highest."""
 _VNP = ProcessConfig(
-    rank=32,
-    rotary=RotaryConfig(),
+    rank=_RANK,
+    rotary=RotaryConfig(lowest=0.4, highest=30.0),
     tokenizer=PointTokenizerConfig(fourier=_BLIND, hidden=128),
     encoder=EncoderConfig(width=64, layers=4, hidden=128),
     latents=LatentConfig(levels=2, dim=16, hidden=64),
@@ -35,7 +37,7 @@ _LATENT = ObjectiveConfig(kind="elbo", beta=BetaSchedule(1.0, 2000), free_nats=0
 _MIXTURE = ObjectiveConfig(kind="mixture")
 
 
-def _vnp(name: str, *, levels: int = 2, rank: int = 32) -> System:
+def _vnp(name: str, *, levels: int = 2, rank: int = _RANK) -> System:
     model = replace(_VNP, rank=rank, latents=replace(_VNP.latents, levels=levels))
     objective = _VNP_OBJECTIVE if levels else replace(_VNP_OBJECTIVE, draws=1)
     return System(name, "vnp", model, objective, _MUON, draws=50 if levels else 1)
@@ -50,7 +52,7 @@ SYSTEMS_1D: dict[str, System] = {
         System("np", "np", NPConfig(width=188, latent_dim=188), _LATENT, _ADAMW, draws=50),
         System("anp", "anp", ANPConfig(width=104, latent_dim=104), _LATENT, _ADAMW, draws=50),
         System("tnp", "tnp", TNPConfig(width=84, hidden=176), _MIXTURE, _ADAMW),
-        System("convgnp", "convgnp", ConvGNPConfig(channels=70, rank=32), _MIXTURE, _ADAMW),
+        System("convgnp", "convgnp", ConvGNPConfig(channels=70, rank=_RANK), _MIXTURE, _ADAMW),
         *(_vnp(f"vnp-L{levels}", levels=levels) for levels in (0, 1, 4)),
     )
 }
