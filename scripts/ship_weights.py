@@ -10,8 +10,7 @@ import tyro
 from vnp_core.checkpoints import save_weights
 from vnp_core.config import to_dict
 from vnp_core.errors import OutputExistsError, exit_on_error
-from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint, scene_model_state
-from vnp_nerf.face.run_file import read_run_config
+from vnp_nerf.face.opened_run import run_weights
 from vnp_nerf.library import WEIGHTS_FOLDER
 
 
@@ -42,22 +41,18 @@ def ship(options: Ship) -> Path:
     target = options.output_dir / f"{options.name}.safetensors"
     if target.exists() and not options.replace:
         raise OutputExistsError(f"{target} exists already: give another --name, or --replace")
-    config = read_run_config(options.load_config)
-    checkpoint = latest_checkpoint(options.load_config.parent / config.relative_model_dir)
-    state = read_checkpoint(checkpoint)
-    architecture = config.pipeline.model.radiance
-    weights = scene_model_state(state, architecture, str(checkpoint))
+    weights = run_weights(options.load_config)
     card = {
-        "steps": state["step"] + 1,
+        "steps": weights.step + 1,
         "hours": options.hours,
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
-        "seed": config.machine.seed,
+        "seed": weights.config.machine.seed,
         "data": options.data,
         "command": options.command,
         "limits": options.limits,
     }
-    return save_weights(target, weights, to_dict(architecture), card, bfloat16=True)
+    return save_weights(target, weights.state, to_dict(weights.architecture), card, bfloat16=True)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,46 @@
 """Weights as NAME.safetensors with NAME.json beside it. Nothing is ever unpickled.
 
 The JSON holds the configuration, free metadata, a table of every tensor (shape, dtype) and the SHA-256 of the
-weights. Loading checks them all.
+weights. Loading checks them all, sizes first: what a stranger's file claims is compared with what is there
+before memory is taken for it.
 """
 
 import hashlib
 import json
-import os
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from vnp_core.errors import CheckpointError
+from vnp_core.whole_files import MEBIBYTE, read_bounded, write_whole
 
 FORMAT = "vnp-weights-1"
 SUFFIXES = (".safetensors", ".json")
+MAX_MEBIBYTES = 4096
+"""Larger weights are refused: our models have a few MiB, and loading takes twice the file's size."""
+
+_MAX_CARD_MEBIBYTES = 16
+_CARD_KEYS = {"format", "config", "metadata", "sha256", "tensors"}
+_STORED_AS = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+"""Types of tensors that a card may name, and how safetensors calls them."""
 
 
 class Checkpoint(NamedTuple):
@@ -56,8 +77,8 @@ def save_weights(
     }
     text = json.dumps(card, indent=1) + "\n"
     weights_path.parent.mkdir(parents=True, exist_ok=True)
-    _write_whole(weights_path, blob)
-    _write_whole(card_path, text.encode())
+    write_whole(weights_path, blob)
+    write_whole(card_path, text.encode())
     return weights_path
 
 
@@ -73,11 +94,13 @@ def load_weights(path: str | Path) -> Checkpoint:
                 f"No file {needed}. Weights are a pair of files: NAME.safetensors and NAME.json."
             )
     card = _read_card(card_path)
-    blob = weights_path.read_bytes()
-    digest = hashlib.sha256(blob).hexdigest()
+    entries: dict[str, dict[str, Any]] = card["tensors"]
+    _check_header(weights_path, entries)
     try:
+        blob = read_bounded(weights_path, MAX_MEBIBYTES)
+        digest = hashlib.sha256(blob).hexdigest()
         stored = load(blob)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{weights_path} is truncated or no safetensors file ({error}). Fetch it again."
         ) from error
@@ -86,11 +109,7 @@ def load_weights(path: str | Path) -> Checkpoint:
             f"{weights_path} is not what {card_path.name} describes: its SHA-256 is {digest}, expected was "
             f"{card['sha256']}. Fetch both files again."
         )
-    shapes = {name: tuple(entry["shape"]) for name, entry in card["tensors"].items()}
-    check_tensors(stored, shapes, str(weights_path))
-    state = {
-        name: stored[name].to(_dtype_of(entry["dtype"], card_path)) for name, entry in card["tensors"].items()
-    }
+    state = {name: stored[name].to(getattr(torch, entry["dtype"])) for name, entry in entries.items()}
     return Checkpoint(card["config"], card["metadata"], state)
 
 
@@ -102,14 +121,20 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], source: str =
 
 def check_tensors(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
     """Raises `CheckpointError` unless `state` has exactly these names and shapes."""
+    _check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, shapes, source)
+
+
+def _check_shapes(
+    given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], source: str
+) -> None:
     unfit = f"{source} is of another architecture"
-    if unknown := sorted(state.keys() - shapes.keys()):
+    if unknown := sorted(given.keys() - expected.keys()):
         raise CheckpointError(f"{unfit}: {len(unknown)} tensors are not known, the first is '{unknown[0]}'.")
-    if missing := sorted(shapes.keys() - state.keys()):
+    if missing := sorted(expected.keys() - given.keys()):
         raise CheckpointError(f"{unfit}: {len(missing)} tensors are missing, the first is '{missing[0]}'.")
-    for name, shape in shapes.items():
-        if (given := tuple(state[name].shape)) != shape:
-            raise CheckpointError(f"{unfit}: '{name}' has shape {given}, expected was {shape}.")
+    for name, shape in expected.items():
+        if given[name] != shape:
+            raise CheckpointError(f"{unfit}: '{name}' has shape {given[name]}, expected was {shape}.")
 
 
 def checkpoint_paths(path: str | Path) -> tuple[Path, Path]:
@@ -129,36 +154,63 @@ def _dtype_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _dtype_of(name: str, card_path: Path) -> torch.dtype:
-    dtype = getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype):
-        raise CheckpointError(f"{card_path} names an unknown tensor type '{name}'.")
-    return dtype
+def _check_header(weights_path: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Compares what the weights' header says with the card. No tensor is read.
+
+    The library has checked by then that the header's sizes are those of the file.
+    """
+    size = weights_path.stat().st_size
+    if size > MAX_MEBIBYTES * MEBIBYTE:
+        raise CheckpointError(
+            f"{weights_path} has {size // MEBIBYTE} MiB; more than {MAX_MEBIBYTES} MiB are refused."
+        )
+    try:
+        with cast("Any", safe_open(str(weights_path), framework="pt")) as file:
+            slices: dict[str, Any] = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes: dict[str, tuple[int, ...]] = {n: tuple(part.get_shape()) for n, part in slices.items()}
+            kinds = {name: str(part.get_dtype()) for name, part in slices.items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{weights_path} is truncated or no safetensors file ({error}). Fetch it again."
+        ) from error
+    _check_shapes(shapes, {name: tuple(entry["shape"]) for name, entry in entries.items()}, str(weights_path))
+    for name, entry in entries.items():
+        # Halving weights for the road is the one change of type that saving makes.
+        allowed = {_STORED_AS[entry["dtype"]], *(["BF16"] if "float" in entry["dtype"] else [])}
+        if kinds[name] not in allowed:
+            raise CheckpointError(
+                f"{weights_path} is not what its card describes: '{name}' is of type {kinds[name]}, expected "
+                f"was {entry['dtype']}."
+            )
 
 
 def _read_card(card_path: Path) -> dict[str, Any]:
     try:
-        card = json.loads(card_path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        card = json.loads(read_bounded(card_path, _MAX_CARD_MEBIBYTES))
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{card_path} is no JSON ({error}). Fetch it again.") from error
     if not isinstance(card, dict) or cast("dict[str, Any]", card).get("format") != FORMAT:
         raise CheckpointError(f"{card_path} is no card of weights in the format '{FORMAT}'.")
     card = cast("dict[str, Any]", card)
-    tensors = card.get("tensors")
-    entries = list(cast("dict[str, Any]", tensors).values()) if isinstance(tensors, dict) else [None]
-    complete = all(
-        isinstance(entry, dict) and {"shape", "dtype"} <= entry.keys() for entry in cast("list[Any]", entries)
-    )
-    if not complete or not {"config", "metadata", "sha256"} <= card.keys():
+    tables = [card.get(key) for key in ("config", "metadata", "tensors")]
+    digest = card.get("sha256")
+    if not (all(isinstance(table, dict) for table in tables) and isinstance(digest, str)):
         raise CheckpointError(f"{card_path} lacks one of config, metadata, sha256, tensors. Fetch it again.")
+    if unknown := sorted(card.keys() - _CARD_KEYS):
+        raise CheckpointError(f"{card_path} has an unknown key '{unknown[0]}'. Fetch it again.")
+    for name, entry in cast("dict[str, Any]", card["tensors"]).items():
+        _check_entry(name, entry, card_path)
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise CheckpointError(f"{card_path} gives a SHA-256 that is none: {digest!r:.80}.")
     return card
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    # The process id keeps two writers of one name apart.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _check_entry(name: str, entry: Any, card_path: Path) -> None:
+    if not isinstance(entry, dict) or cast("dict[str, Any]", entry).keys() != {"shape", "dtype"}:
+        raise CheckpointError(f"{card_path} lacks one of shape, dtype for '{name}', or says more of it.")
+    shape, dtype = cast("dict[str, Any]", entry)["shape"], cast("dict[str, Any]", entry)["dtype"]
+    if not isinstance(dtype, str) or dtype not in _STORED_AS:
+        raise CheckpointError(f"{card_path} names an unknown tensor type {dtype!r:.80}.")
+    sides = cast("list[Any]", shape) if isinstance(shape, list) else [-1]
+    if not all(type(side) is int and side >= 0 for side in sides) or math.prod(sides) >= 2**63:
+        raise CheckpointError(f"{card_path} names an impossible shape {shape!r:.80} for '{name}'.")

@@ -22,6 +22,9 @@ from typing import Any, cast
 import torch
 
 from vnp_core.errors import DataError
+from vnp_core.whole_files import read_bounded, write_whole
+
+_MAX_MEBIBYTES = 64
 
 
 @dataclass(frozen=True)
@@ -137,18 +140,16 @@ def write_results(path: Path, results: Results) -> None:
     rows = ",\n".join("  " + json.dumps(asdict(row), ensure_ascii=False) for row in results.rows)
     text = json.dumps(head, indent=1, ensure_ascii=False)[:-2] + f',\n "rows": [\n{rows}\n ]\n}}\n'
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text.encode())
 
 
 def read_results(path: Path) -> Results:
     """Reads what `write_results` wrote. Raises `DataError` naming the file and the key that is wrong."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_bounded(path, _MAX_MEBIBYTES))
     except FileNotFoundError as error:
         raise DataError(f"no results at {path}: run its benchmark with --output {path}") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}") from error
     head = _checked(raw, Results, str(path))
     rows = [Row(**_checked(row, Row, f"{path}, row {index}")) for index, row in enumerate(head["rows"])]
@@ -181,7 +182,8 @@ def _checked(raw: object, cls: type[Row] | type[Results], where: str) -> dict[st
         # A bool is an int to Python, and neither a count nor a score to us.
         if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind is not bool):
             raise DataError(f"{where}: key {key!r} holds {value!r}, which is not of kind {kind}")
-        if isinstance(value, float) and not math.isfinite(value):
+        # A whole number beyond a float's range is infinite to every table and figure.
+        if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
             raise DataError(f"{where}: key {key!r} holds {value!r}; only finite numbers are results")
     return dict(given)
 

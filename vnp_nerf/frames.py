@@ -78,7 +78,7 @@ class Similarity:
                 if sound
                 else torch.tensor(1.0)
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise SceneError(
                 f"A frame must hold rotation [3, 3], translation [3] and scale; given: {values!r}."
             ) from error

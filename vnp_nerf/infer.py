@@ -20,24 +20,28 @@ from torch import Tensor
 
 from vnp_core.checkpoints import load_into, load_weights
 from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error
+from vnp_nerf.baked_field import BakedGrid, bake
+from vnp_nerf.baked_file import BakedCard, save_baked, source_hash
+from vnp_nerf.culled_field import CulledField
 from vnp_nerf.face.cameras import camera_path, elevation_of, turntable_cameras
 from vnp_nerf.face.checkpoints import (
-    latest_checkpoint,
     pipeline_state,
-    read_checkpoint,
+    read_latest_checkpoint,
     scene_model_state,
 )
 from vnp_nerf.face.config import vnp_nerf, vnp_nerf_paper
 from vnp_nerf.face.dataparser import VNPSceneDataParser, VNPSceneDataParserConfig, views_to_compare
 from vnp_nerf.face.run_file import read_run_config
 from vnp_nerf.face.trainer import VNPTrainerConfig
-from vnp_nerf.library import build_model, model_config, weights_path
+from vnp_nerf.library import build_model, fitting_config, weights_path
 from vnp_nerf.paper import PaperConfig
+from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.readers import ReadOptions
 from vnp_nerf.views import Views
 
 _TURNTABLE_FRAMES = 72
 _TURNTABLE_SECONDS = 3.0
+_BAKED = "baked.safetensors"
 
 
 @dataclass
@@ -53,7 +57,9 @@ class Infer:
     weights: str | None = None
     """Name of shipped weights, or a .safetensors file."""
     load_config: Path | None = None
-    """The config.yml of a trained run."""
+    """The config.yml of a trained run. It is read without running what it says; nerfstudio's own programs do
+    run it, so take weights from people whom you do not know.
+    """
     scene: str | None = None
     """Which scene of a collection."""
     context: tuple[int, ...] | None = None
@@ -64,6 +70,10 @@ class Infer:
     """The run directory to write; outputs/SCENE/vnp-infer/TIMESTAMP by default."""
     draw: int | None = None
     """Seed of one draw of the latents; their mean, the single best guess, by default."""
+    bake: int | None = None
+    """Write the field down on a grid of so many points a side (64, 128 or 256), baked.safetensors, which the
+    tools then show: fast enough for the viewer on a CPU.
+    """
     copy: bool = False
     """Copy a trained run's weights into the new run, so that it outlives the old one."""
     orbit_cameras: int = 24
@@ -94,8 +104,12 @@ def infer(options: Infer) -> Path:
     config = source.config
     parser = _parser(options)
     # The context is decoded here and now: a damaged picture is an error before anything is written.
-    Views.from_scene(parser.scene, parser.context)
+    views = Views.from_scene(parser.scene, parser.context)
     run_dir = _run_dir(options, parser)
+    baked = None
+    if options.bake is not None:
+        baked = _baked(source, views, options.draw, options.bake)
+        config.pipeline.model.baked = run_dir / _BAKED
     config.run_dir, config.data = run_dir, parser.config.data
     config.experiment_name, config.timestamp = parser.scene.name.replace("/", "_"), run_dir.name
     config.load_dir = config.load_checkpoint = config.load_config = config.load_step = None
@@ -107,6 +121,9 @@ def infer(options: Infer) -> Path:
     partial.mkdir(parents=True)
     try:
         _write_run(partial, source, parser, options.turntable_size)
+        if baked is not None:
+            card = BakedCard(parser.scene.name, options.draw, baked[1], parser.scene.frame)
+            save_baked(partial / _BAKED, baked[0], card)
         _move(partial, run_dir)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -127,19 +144,17 @@ def _source(options: Infer) -> _Source:
     if options.load_config is None:
         path = weights_path(str(options.weights))
         saved = load_weights(path)
-        radiance = model_config(saved.config)
+        radiance = fitting_config(saved, str(path))
         method = vnp_nerf_paper if isinstance(radiance, PaperConfig) else vnp_nerf
         config = copy.deepcopy(method.config)
         assert isinstance(config, VNPTrainerConfig)
         config.pipeline.model.radiance = radiance  # type: ignore[assignment]
-        load_into(build_model(radiance), saved.state_dict, str(path))
         state = {name: tensor.float() for name, tensor in saved.state_dict.items()}
         return _Source(config, None, 0, state)
     config = read_run_config(options.load_config)
     beside = options.load_config.absolute().parent / "nerfstudio_models"  # found even if the run was moved
     folder = beside if beside.is_dir() else config.get_checkpoint_dir().absolute()
-    path = latest_checkpoint(folder)
-    checkpoint = read_checkpoint(path)
+    path, checkpoint = read_latest_checkpoint(folder)
     state = scene_model_state(checkpoint, config.pipeline.model.radiance, str(path))
     return _Source(config, None if options.copy else folder, int(checkpoint["step"]), state)
 
@@ -167,6 +182,21 @@ def _run_dir(options: Infer, parser: VNPSceneDataParser) -> Path:
         what = "already holds a run" if (run_dir / "config.yml").exists() else "is not an empty folder"
         raise OutputExistsError(f"{run_dir} {what}, and nothing is overwritten: give another --output-dir")
     return run_dir
+
+
+@torch.no_grad()
+def _baked(source: _Source, views: Views, draw: int | None, resolution: int) -> tuple[BakedGrid, str]:
+    """The field on a grid, and the hash of what it was made from."""
+    radiance = source.config.pipeline.model.radiance
+    model = build_model(radiance)
+    if not isinstance(model, RadianceModel):
+        raise ConfigError("--bake takes fields of vnp-nerf: those of vnp-nerf-paper change with the rays")
+    if model.config.view_directions:
+        raise ConfigError("--bake takes fields whose colour does not depend on the viewing direction")
+    load_into(model, source.state)
+    generator = None if draw is None else torch.Generator().manual_seed(draw)
+    field = CulledField(model.eval().infer_field(model.encode(views), generator=generator))
+    return bake(field, radiance.radius, resolution), source_hash(model, views, draw)
 
 
 def _write_run(folder: Path, source: _Source, parser: VNPSceneDataParser, size: int) -> None:
@@ -203,6 +233,10 @@ def _print_next_steps(run_dir: Path, options: Infer) -> None:
     load = f"--load-config {run_dir / 'config.yml'}"
     path = f"--camera-path-filename {run_dir / 'turntable.json'} --output-path turntable.mp4"
     console.print(f"The run is in {run_dir}. Some things to do with it:")
+    if options.bake is not None:
+        console.print(
+            f"(They show {_BAKED} until draw, context or weights are others than it was baked from.)"
+        )
     for command in (
         f"ns-render camera-path {load} {path}",
         f"ns-eval {load}",

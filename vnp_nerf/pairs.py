@@ -6,7 +6,6 @@ contexts are nested, queries are the same at every size, and a number measured t
 """
 
 import json
-import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from vnp_core.errors import DataError, SceneError, SceneNotFoundError, ViewCountError
+from vnp_core.whole_files import write_whole
 from vnp_nerf.readers import Collection, open_scene
 from vnp_nerf.scene import Scene
 
@@ -152,9 +152,7 @@ def write_pairs(path: Path, pairs: Pairs) -> None:
         blocks.append(f"  {json.dumps(split)}: {{\n" + ",\n".join(rows) + "\n  }")
     text = "\n".join(lines) + "\n" + ",\n".join(blocks) + "\n }\n}\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text.encode())
 
 
 def read_pairs(path: Path) -> Pairs:
@@ -168,7 +166,7 @@ def read_pairs(path: Path) -> Pairs:
         return Pairs(str(raw["corpus"]), str(raw["make"]), int(raw["seed"]), scenes)
     except FileNotFoundError as error:
         raise DataError(f"no pairs at {path}: make them with scripts/make_pairs.py") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is no file of pairs: {type(error).__name__}: {error}") from error
 
 

@@ -13,6 +13,9 @@ from vnp_nerf.lenses import Lens
 MAX_PIXELS = 64 * 2**20
 """Larger pictures are refused by their header, before decoding: a small file can unfold to gigabytes."""
 
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
+"""All others are refused unopened: some, such as EPS, Pillow hands to a program that runs what they say."""
+
 WHITE = 250
 """Least value of all three channels for a pixel that `white_is_empty` may take for background."""
 
@@ -97,7 +100,7 @@ class PictureSource:
 
 def _open(path: Path) -> Image.Image:
     try:
-        picture = Image.open(path)
+        picture = Image.open(path, formats=FORMATS)
     except FileNotFoundError as error:
         raise PictureError(f"{path}: there is no such picture.") from error
     except (UnidentifiedImageError, IsADirectoryError) as error:

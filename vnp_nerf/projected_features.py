@@ -191,5 +191,6 @@ class ColourBlend(nn.Module):
         scores = (self.query(state)[:, None] * self.key(evidence.states)).float().sum(-1)  # [B, V, N]
         scores = (scores / self.key_width**0.5).masked_fill(~evidence.seen, -torch.inf)
         weights = torch.softmax(torch.cat([own[..., 3][:, None], scores], dim=1), dim=1)  # [B, 1 + V, N]
-        colours = torch.cat([colour[:, None], evidence.colours.float()], dim=1)
+        seen = evidence.colours.float().expand(len(state), -1, -1, -1)  # one scene's, for each of its draws
+        colours = torch.cat([colour[:, None], seen], dim=1)
         return (weights[..., None] * colours).sum(1)

@@ -33,11 +33,11 @@ from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span, importance_edges, stratified_edges
 from vnp_nerf.ray_tokens import RayTokenizer, pixel_channels
 from vnp_nerf.reflection import reflected_views
-from vnp_nerf.rendering import Background, Rendering, composite, over, ray_weights
+from vnp_nerf.rendering import Background, Rendering, background_of, composite, over, ray_weights
 from vnp_nerf.views import Views
 from vnp_nerf.visual_hull import VisualHull
 
-_PACK = 1024
+PACK = 1024
 """Points are packed into a multiple of this many."""
 
 
@@ -55,11 +55,13 @@ class Encoded:
 
 @dataclass
 class Decoded:
-    """All that depends on the context and one draw; B scenes."""
+    """All that depends on the context and one draw of each of B scenes; or on B draws of the only scene."""
 
     encoded: Encoded
     planes: Float[Tensor, "B 3 C P P"] | None
     weights: list[ModulatedWeights]
+    draws: int
+    """B."""
 
 
 class RadianceModel(nn.Module):
@@ -136,12 +138,13 @@ class RadianceModel(nn.Module):
         return [cast(CrossAttentionBlock, block).keys_values(tokens.values) for block in self.points]
 
     def decode(self, encoded: Encoded, latents: Float[Tensor, "B L Z"]) -> Decoded:
-        """Everything that depends on the context and one draw of the latents."""
+        """Everything that depends on the context and one draw of the latents, or on B draws of one scene."""
         planes = None
         if encoded.plane_keys is not None:
             joined = rearrange(latents, "B L Z -> B (L Z)")
-            planes = self.planes(encoded.plane_keys, encoded.tokens.mask, joined)
-        return Decoded(encoded, planes, self.network.modulate(latents))
+            keys = [_shared(kv, len(latents)) for kv in encoded.plane_keys]
+            planes = self.planes(keys, encoded.tokens.mask, joined)
+        return Decoded(encoded, planes, self.network.modulate(latents), len(latents))
 
     def query(
         self,
@@ -163,7 +166,7 @@ class RadianceModel(nn.Module):
         scene, point = keep.nonzero(as_tuple=True)
         slot = (keep.cumsum(1) - 1)[scene, point]
         # Few distinct sizes: every new one costs the CPU's matrix library a new kernel, which it then keeps.
-        size = -(-int(keep.sum(1).amax()) // _PACK) * _PACK
+        size = -(-int(keep.sum(1).amax()) // PACK) * PACK
         packed = torch.zeros(len(keep), size, dtype=torch.int64, device=points.device)
         packed[scene, slot] = point
         index = repeat(packed, "B M -> B M xyz", xyz=3)
@@ -182,8 +185,11 @@ class RadianceModel(nn.Module):
     def network_at(
         self, decoded: Decoded, points: Float[Tensor, "B N 3"], directions: Float[Tensor, "B N 3"] | None
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
-        """What the networks make of points: everything that can be read at them, then the modulated MLP."""
-        encoded, config = decoded.encoded, self.config
+        """What the networks make of points: everything that can be read at them, then the modulated MLP.
+
+        Points of one scene may be asked of several draws: what no latent touches is read once.
+        """
+        encoded, config, draws = decoded.encoded, self.config, decoded.draws
         turned = turn(encoded.rotation, points)
         read = [
             turned,
@@ -192,18 +198,20 @@ class RadianceModel(nn.Module):
             ),
         ]
         if decoded.planes is not None:
-            read.append(read_planes(decoded.planes, turned / config.radius))
+            read.append(read_planes(decoded.planes, (turned / config.radius).expand(draws, -1, -1)))
         evidence = None
         if encoded.local is not None:
             evidence = self.local(encoded.local, points)
             read.append(evidence.pooled)
-        state = self.network(torch.cat([part.to(read[-1].dtype) for part in read], dim=-1), decoded.weights)
+        read = [part.to(read[-1].dtype).expand(draws, -1, -1) for part in read]
+        state = self.network(torch.cat(read, dim=-1), decoded.weights)
         if encoded.point_keys is not None:
             for block, kv in zip(self.points, encoded.point_keys, strict=True):
-                state = block(state, kv, encoded.tokens.mask)
+                state = block(state, _shared(kv, draws), encoded.tokens.mask)
         density = self.network.density_of(state)
         if config.view_directions and directions is not None:
-            state = torch.cat([state, turn(encoded.rotation, directions).to(state.dtype)], dim=-1)
+            towards = turn(encoded.rotation, directions).to(state.dtype).expand(draws, -1, -1)
+            state = torch.cat([state, towards], dim=-1)
         return density, self.blend(state, evidence)
 
     def infer_field(self, encoded: Encoded, *, generator: torch.Generator | None = None) -> "RadianceField":
@@ -331,6 +339,14 @@ class RadianceField:
         self.model = model
         self.decoded = decoded
 
+    @property
+    def ray_bytes(self) -> int:
+        """About how much memory a ray takes while it is rendered: all views' features at all its samples."""
+        local, config = self.decoded.encoded.local, self.model.config
+        views = 0 if local is None else local.views.count
+        samples = config.render_samples + config.importance_samples
+        return samples * 4 * (12 * config.width + 6 * config.plane_channels + 8 * views * config.local_width)
+
     def density_colour(
         self, points: Float[Tensor, "N 3"], directions: Float[Tensor, "N 3"] | None = None
     ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N 3"]]:
@@ -349,13 +365,16 @@ class RadianceField:
         """What the rays see; rays that miss the object's ball see the background at no cost."""
         near, far = ball_span(origins, directions, self.model.config.radius)
         hit = (far > near).nonzero()[:, 0]
-        alpha = torch.zeros_like(near)
-        rendering = Rendering(over(torch.zeros_like(origins), alpha, background), alpha, far.clone())
+        nothing = Rendering.nothing(far, background)
         if len(hit) == 0:
-            return rendering
-        behind = background if isinstance(background, str) or background.ndim == 1 else background[hit]
+            return nothing
+        behind = background_of(background, hit)
         seen = self.model.render_rays(self.decoded, origins[None, hit], directions[None, hit], behind)
-        rendering.rgb = rendering.rgb.index_copy(0, hit, seen.rgb[0])
-        rendering.alpha = rendering.alpha.index_copy(0, hit, seen.alpha[0])
-        rendering.depth = rendering.depth.index_copy(0, hit, seen.depth[0])
-        return rendering
+        return nothing.put(hit, seen.map(lambda part: part[0]))
+
+
+def _shared(context: KeysValues, draws: int) -> KeysValues:
+    """Keys and values of one scene for each of its draws, without a copy; of many scenes, as they are."""
+    if len(context.keys) == draws:
+        return context
+    return KeysValues(*(part.expand(draws, -1, -1, -1) for part in context))

@@ -11,11 +11,12 @@ from typing import Protocol
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vnp_core.errors import ConfigError
 from vnp_nerf.cameras import picture_rays
+from vnp_nerf.memory_budget import rays_at_once
 
 _BACKGROUNDS = {"white": 1.0, "black": 0.0}
 
@@ -37,6 +38,17 @@ class Rendering:
     def map(self, function: Callable[[Tensor], Tensor]) -> "Rendering":
         """The same function applied to each part."""
         return Rendering(*(function(getattr(self, field.name)) for field in fields(self)))
+
+    @classmethod
+    def nothing(cls, far: Float[Tensor, "*R"], background: Background) -> "Rendering":
+        """What rays see that meet nothing."""
+        alpha = torch.zeros_like(far)
+        return cls(over(alpha.new_zeros(*alpha.shape, 3), alpha, background), alpha, far.clone())
+
+    def put(self, rows: Int[Tensor, "H"], seen: "Rendering") -> "Rendering":
+        """The same with other values in some rows of the first axis."""
+        parts = [(getattr(self, field.name), getattr(seen, field.name)) for field in fields(self)]
+        return Rendering(*(whole.index_copy(0, rows, part) for whole, part in parts))
 
     @staticmethod
     def cat(parts: list["Rendering"]) -> "Rendering":
@@ -66,7 +78,11 @@ def ray_weights(density: Float[Tensor, "*R S"], edges: Float[Tensor, "*R S+1"]) 
     Transmittance is the exponential of a shifted cumulative sum, never a quotient or a difference, so that
     it stays finite for any density, infinite ones included.
     """
-    thickness = density.float() * (edges[..., 1:] - edges[..., :-1]).float()
+    return absorbed(density.float() * (edges[..., 1:] - edges[..., :-1]).float())
+
+
+def absorbed(thickness: Float[Tensor, "*R S"]) -> Float[Tensor, "*R S"]:
+    """`ray_weights` of intervals whose density times length is known, float32."""
     before = torch.cat([torch.zeros_like(thickness[..., :1]), thickness[..., :-1]], dim=-1)
     return -torch.expm1(-thickness) * torch.exp(-torch.cumsum(before, dim=-1))
 
@@ -104,6 +120,11 @@ def over(
     return premultiplied + (1 - alpha[..., None]) * background
 
 
+def background_of(background: Background, rows: Int[Tensor, "H"]) -> Background:
+    """The background of some rays."""
+    return background if isinstance(background, str) or background.ndim == 1 else background[rows]
+
+
 def render_picture(
     field: RayRenderer,
     camera_to_world: Float[Tensor, "3 4"],
@@ -114,7 +135,11 @@ def render_picture(
     chunk: int = 4096,
     background: Background = "white",
 ) -> Rendering:
-    """A whole picture [H, W, ...], `chunk` rays at a time. The chunk size changes memory and nothing else."""
+    """A whole picture [H, W, ...], at most `chunk` rays at a time, fewer where memory is short.
+
+    That changes memory and nothing else.
+    """
+    chunk = rays_at_once(field, camera_to_world.device, chunk)
     origins, directions = picture_rays(camera_to_world, intrinsics, height, width)
     origins = rearrange(origins, "H W xyz -> (H W) xyz")
     directions = rearrange(directions, "H W xyz -> (H W) xyz")

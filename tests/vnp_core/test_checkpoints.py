@@ -1,5 +1,6 @@
 """Weights on disk: what is saved is loaded, and whatever is wrong is named."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -164,3 +165,66 @@ def test_nothing_in_the_package_unpickles():
         assert not re.search(
             r"import pickle|pickle\.|torch\.load\b|joblib|numpy\.load|np\.load", file.read_text()
         )
+
+
+def forge(path, change_header) -> None:
+    """Edits the weights' header, and gives the card the hash of what comes of it."""
+    blob = path.read_bytes()
+    length = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8 : 8 + length])
+    change_header(header)
+    text = json.dumps(header).encode()
+    blob = len(text).to_bytes(8, "little") + text + blob[8 + length :]
+    path.write_bytes(blob)
+    edit_card(path, lambda card: card.update(sha256=hashlib.sha256(blob).hexdigest()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda header: header["null_token"].update(shape=[10**12]), "truncated or no safetensors"),
+        (lambda header: header["null_token"].update(data_offsets=[0, 10**15]), "truncated or no safetensors"),
+        (lambda header: header["null_token"].update(dtype="I32"), "'null_token' is of type I32"),
+        (
+            lambda header: header["null_token"].update(shape=[2, 4]),
+            r"has shape \(2, 4\), expected",
+        ),
+        (lambda header: header.update(more=header.pop("null_token")), "not known, the first is 'more'"),
+    ],
+)
+def test_a_header_that_claims_something_else_is_refused_before_any_tensor_is_read(
+    saved, monkeypatch, change, message
+):
+    _, path = saved
+    forge(path, change)
+    monkeypatch.setattr("vnp_core.checkpoints.load", None)
+    with pytest.raises(CheckpointError, match=message):
+        load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: card.update(run="me"), "unknown key 'run'"),
+        (lambda card: card["tensors"]["null_token"].update(loader="x"), "says more of it"),
+        (lambda card: card["tensors"]["null_token"].update(shape=[-8]), "impossible shape"),
+        (lambda card: card["tensors"]["null_token"].update(shape=[2**40, 2**40]), "impossible shape"),
+        (lambda card: card["tensors"]["null_token"].update(shape=[True]), "impossible shape"),
+        (lambda card: card["tensors"]["null_token"].update(dtype="load"), "unknown tensor type 'load'"),
+        (lambda card: card.update(sha256="short"), "SHA-256 that is none"),
+        (lambda card: card.update(config=[1]), "lacks one of config"),
+    ],
+)
+def test_a_card_that_says_what_no_card_says_is_refused(saved, change, message):
+    _, path = saved
+    edit_card(path, change)
+    with pytest.raises(CheckpointError, match=message):
+        load_weights(path)
+
+
+def test_weights_of_an_unreasonable_size_are_refused_unread(saved):
+    _, path = saved
+    with path.open("r+b") as file:
+        file.truncate(5 * 2**30)  # a hole, which takes no disk
+    with pytest.raises(CheckpointError, match="5120 MiB; more than 4096 MiB"):
+        load_weights(path)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,26 @@ def test_shipped_names_need_no_prefix(
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path):
     with pytest.raises(CheckpointError, match="no weights at"):
         library.weights_path(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: config.update(width=10**9),
+        lambda config: config["encoder"].update(layers=10**9),
+        lambda config: config["latents"].update(levels=10**9),
+        lambda config: config.update(plane_resolution=10**9),
+        lambda config: config["encoder"].update(heads=0),
+        lambda config: config.update(patch=0),
+        lambda config: config.update(width=-1),
+    ],
+)
+def test_a_card_that_asks_for_another_model_is_refused_before_memory_is_taken(
+    smallest_model: RadianceConfig, tmp_path: Path, change
+):
+    library.save_model(tmp_path / "a", library.build_model(smallest_model), {})
+    card = json.loads((tmp_path / "a.json").read_text())
+    change(card["config"])
+    (tmp_path / "a.json").write_text(json.dumps(card))
+    with pytest.raises((CheckpointError, ConfigError)):
+        library.load_model(tmp_path / "a.safetensors")

@@ -1,5 +1,7 @@
-"""Checkpoints of nerfstudio runs: finding them, reading them, and whether they fit a model."""
+"""Checkpoints of nerfstudio runs: finding, writing and reading them, and whether they fit a model."""
 
+import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from vnp_core.checkpoints import check_tensors
 from vnp_core.errors import CheckpointError
+from vnp_core.whole_files import whole_file
 from vnp_nerf.library import ModelConfig, build_model
 
 SCENE_MODEL = "radiance."
@@ -18,6 +21,37 @@ _IN_PIPELINE = "_model."
 
 def latest_checkpoint(folder: Path, step: int | None = None) -> Path:
     """The checkpoint of a step, or the latest, in a run's nerfstudio_models. Raises `CheckpointError`."""
+    return _checkpoints(folder, step)[-1]
+
+
+def read_latest_checkpoint(folder: Path, step: int | None = None) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint of a step, or the latest that is whole, and its file.
+
+    A damaged one is told of on stderr before the one before it is tried. Raises `CheckpointError` where none
+    is whole, or the one that was asked for is not.
+    """
+    *earlier, newest = _checkpoints(folder, step)
+    try:
+        return newest, read_checkpoint(newest)
+    except CheckpointError as error:
+        damage = error
+    for path in reversed(earlier):
+        try:
+            state = read_checkpoint(path)
+        except CheckpointError:
+            continue
+        print(
+            f"WARNING: {damage}\nWARNING: going back to the checkpoint before it, {path}, of step "
+            f"{state['step']}.",
+            file=sys.stderr,
+            flush=True,
+        )
+        return path, state
+    raise damage
+
+
+def _checkpoints(folder: Path, step: int | None) -> list[Path]:
+    """Those of a folder, the latest last, or that of a step alone; never none."""
     found = sorted(folder.glob("step-*.ckpt"))
     if step is not None:
         found = [path for path in found if path.name == f"step-{step:09d}.ckpt"]
@@ -26,12 +60,34 @@ def latest_checkpoint(folder: Path, step: int | None = None) -> Path:
         raise CheckpointError(
             f"no {what} in {folder}: give the nerfstudio_models folder of a run that saved one"
         )
-    return found[-1]
+    return found
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any], workspace: Path) -> None:
+    """Writes tensors and plain values in one move: the file is there complete, or not at all.
+
+    workspace: a folder of the same file system to write in, since nerfstudio takes every file among the
+    checkpoints for one. Raises `CheckpointError`, as on a full disk; other checkpoints stay as they are.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path, workspace) as file:
+            torch.save(dict(state), file)
+    # torch's writer tells of a full disk by a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} could not be written ({str(error).splitlines()[0]}): make room on the disk; earlier "
+            "checkpoints are intact"
+        ) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A run's checkpoint; only tensors and plain values are unpickled. Raises `CheckpointError`."""
+    """A run's checkpoint; only tensors and plain values are unpickled. Raises `CheckpointError`.
+
+    Every byte is compared with its checksum first, which torch leaves to the reader.
+    """
     try:
+        _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"no checkpoint at {path}") from error
@@ -39,7 +95,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read: it is damaged, or none of ours") from error
     if not isinstance(state, dict) or not {"pipeline", "step"} <= set(state):
         raise CheckpointError(f"{path} is no checkpoint of a nerfstudio run")
+    tensors = state["pipeline"]
+    sound = isinstance(tensors, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
+    )
+    if not sound or type(state["step"]) is not int:
+        raise CheckpointError(f"{path} is no checkpoint of a nerfstudio run: its pipeline holds no tensors")
     return state
+
+
+def _check_archive(path: Path) -> None:
+    """Raises unless the file is a zip archive as torch writes it: nothing compressed, every checksum right.
+
+    Uncompressed entries cannot unfold to more than the file's size.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise zipfile.BadZipFile("entries are compressed, which torch never does")
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
 
 
 def model_state(pipeline_state: Mapping[str, Tensor]) -> dict[str, Tensor]:

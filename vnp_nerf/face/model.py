@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -28,8 +29,10 @@ from vnp_core.optimisers import hidden_matrices
 from vnp_nerf.axial_rendering import axial_directions
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.cameras import picture_rays
+from vnp_nerf.face.active_field import ActiveField
 from vnp_nerf.image_metrics import picture_scores, psnr
 from vnp_nerf.library import build_model
+from vnp_nerf.memory_budget import MOST, rays_at_once
 from vnp_nerf.paper import PaperConfig
 from vnp_nerf.protocol import Field
 from vnp_nerf.radiance import RadianceConfig
@@ -41,6 +44,8 @@ _SOLID = 0.5
 """A ray that absorbs less light than this ends behind the object, as far as depth is concerned."""
 _BEHIND = 3**0.5
 """Beyond this distance past the origin a ray has left the cube about the object's ball."""
+_SPANS = 4096
+"""Rays at a time where a tool sets near and far: their samples may be many."""
 _NORMAL_REACH = 0.03
 """Radius, model units, of the sphere on which densities are compared for a normal."""
 _GOLDEN = (1 + 5**0.5) / 2
@@ -66,6 +71,14 @@ class VNPModelConfig(ModelConfig):
     """Seed of the draw of the latents that tools see; their mean if not given."""
     background: Literal["white", "black"] = "white"
     """What tools see behind the object."""
+    eval_num_rays_per_chunk: int = MOST
+    """Most rays rendered at a time; fewer where memory is short."""
+    culled: bool = True
+    """Ask the network only where its field is not empty, and only as far as light gets."""
+    baked: Path | None = None
+    """A baked field, as vnp-infer --bake writes it; it is seen instead of the network as long as weights,
+    context and draw are those that it was baked from.
+    """
     span_step: float = 0.03
     """Largest distance, model units, between samples where a tool sets near and far: texturing, cropping."""
 
@@ -94,10 +107,7 @@ class VNPModel(Model):
         self.radiance = build_model(self.config.radiance)
         self.step = 0
         self._seed = torch.initial_seed()
-        self._context: Callable[[], Views] | None = None
-        self._active: list[
-            Field
-        ] = []  # in a list, so that torch takes no field that is a module for one of ours
+        self._active: ActiveField | None = None
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """The scene model's parameters: 'matrices' between its hidden layers, and all the 'others'."""
@@ -120,42 +130,32 @@ class VNPModel(Model):
 
     def set_context(self, context: Callable[[], Views]) -> None:
         """What the model is to see from now on; called at most once for each encoding."""
-        self._context = context
-        self.invalidate()
+        self._active = ActiveField(self.radiance, context)
 
     def choose_draw(self, seed: int | None) -> None:
         """Which draw of the latents to look at: their mean, or the draw of a seed."""
         self.config.draw = seed
-        self.invalidate()
 
     def invalidate(self) -> None:
-        """Encodes the context anew at the next use."""
-        self._active = []
+        """Reads and encodes the context anew at the next use."""
+        if self._active is not None:
+            self._active.forget()
 
     @contextmanager
     def looking_at(self, views: Views) -> Iterator[None]:
         """Another context, for as long as the block lasts."""
-        before, active = self._context, self._active
+        before = self._active
         self.set_context(lambda: views)
         try:
             yield
         finally:
-            self._context, self._active = before, active
+            self._active = before
 
-    @torch.no_grad()
     def field(self) -> Field:
-        """The field that the active context and draw give."""
-        active = self._active  # the viewer's threads may invalidate at any moment
-        if not active:
-            if self._context is None:
-                raise DataError("the model has seen no views yet: set_context first")
-            generator = None
-            if self.config.draw is not None:
-                generator = torch.Generator(self.device).manual_seed(self.config.draw)
-            encoded = self.radiance.encode(self._context().to(self.device))
-            # Stored last and at once: the viewer may interrupt any line before.
-            self._active = active = [self.radiance.infer_field(encoded, generator=generator)]
-        return active[0]
+        """The field that the active context and draw give; the same one until weights or draw change."""
+        if self._active is None:
+            raise DataError("the model has seen no views yet: set_context first")
+        return self._active.field(self.config)
 
     # -- training ------------------------------------------------------------------------------------------
 
@@ -193,7 +193,9 @@ class VNPModel(Model):
             spans = torch.cat(
                 [ray_bundle.nears.reshape(-1, 1), ray_bundle.fars.reshape(-1, 1)], dim=-1
             ).float()
-        chunk = self.config.eval_num_rays_per_chunk
+        chunk = rays_at_once(self.field(), self.device, self.config.eval_num_rays_per_chunk)
+        if spans is not None:
+            chunk = min(chunk, _SPANS)
         rows = [
             self._look(*part, None if spans is None else spans[start : start + chunk])
             for start, part in zip(

@@ -24,6 +24,7 @@ from vnp_core.errors import exit_on_error
 from vnp_nerf.face.checkpoints import model_state
 from vnp_nerf.face.datamanager import VNPDataManager, VNPDataManagerConfig
 from vnp_nerf.face.dataparser import choose_context
+from vnp_nerf.face.guards import FieldMonitor, check_losses
 from vnp_nerf.face.model import VNPModel, VNPModelConfig
 from vnp_nerf.image_metrics import foreground, over_white, picture_scores
 from vnp_nerf.rendering import render_picture
@@ -72,6 +73,8 @@ class VNPPipeline(VanillaPipeline):
             config, device, test_mode, world_size=1, local_rank=local_rank, grad_scaler=grad_scaler
         )
         self.world_size = world_size
+        self.scenes_in_step: list[str] = []
+        self._monitor = FieldMonitor()
         self.vnp.set_context(self.datamanager.focus_context)
         self._add_viewer_controls()
         if world_size > 1:
@@ -115,11 +118,16 @@ class VNPPipeline(VanillaPipeline):
         return cast(VNPModel, self.model)
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
-        """Outputs, losses and metrics of the next training batch."""
+        """Outputs, losses and metrics of the next training batch. Raises `DivergenceError`."""
         rays, batch = self.datamanager.next_train(step)
-        self.vnp.step = step
+        self.vnp.step, self.scenes_in_step = step, batch.scene_names
         outputs = self._model(rays, batch)  # through the wrapper, so that gradients are shared
-        return self._scored(outputs, batch)
+        scored = self._scored(outputs, batch)
+        check_losses(scored[1])
+        news = self._monitor.update(outputs, batch.rgba)
+        if news is not None and comms.is_main_process():
+            CONSOLE.print(f"step {step + 1}: {news}", style="bold yellow")
+        return scored
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:

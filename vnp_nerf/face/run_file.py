@@ -6,7 +6,7 @@ else.
 """
 
 import importlib
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,34 @@ from typing import Any
 import yaml
 
 from vnp_core.errors import CheckpointError
+from vnp_core.whole_files import read_bounded
 from vnp_nerf.face.trainer import VNPTrainerConfig
 
 _PACKAGES = ("nerfstudio", "vnp_nerf", "vnp_core")
 _NAMES_ONLY = ("torch.optim",)
+_FUNCTIONS_FROM = "nerfstudio.data.utils.nerfstudio_collate"
+"""Functions may be named, not called, from here alone: data managers name what joins their pictures."""
+_READING_ERRORS = (
+    OSError,
+    yaml.YAMLError,
+    ImportError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _TAG = "tag:yaml.org,2002:python/"
 
 
 def read_run_config(path: Path) -> VNPTrainerConfig:
     """The configuration of a run of one of our methods. Raises `CheckpointError` for any other file."""
     try:
-        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_RunLoader)
+        config = yaml.load(read_bounded(path, mebibytes=1), Loader=_RunLoader)
     except FileNotFoundError as error:
         raise CheckpointError(f"no run's config.yml at {path}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ImportError, AttributeError) as error:
-        reason = str(error).splitlines()[-1].strip()
+    except _READING_ERRORS as error:
+        reason = (str(error) or type(error).__name__).splitlines()[-1].strip()
         raise CheckpointError(f"{path} cannot be read as a run's config.yml: {reason}") from error
     if not isinstance(config, VNPTrainerConfig):
         raise CheckpointError(f"{path} is no run of vnp-nerf, but of {type(config).__name__}")
@@ -43,17 +56,22 @@ def _named(loader: yaml.SafeLoader, name: str, packages: tuple[str, ...]) -> Any
     module, _, attribute = name.rpartition(".")
     if not any(module == package or module.startswith(package + ".") for package in packages):
         raise yaml.YAMLError(f"it names {name}, which is no part of a run's configuration")
-    return getattr(importlib.import_module(module), attribute)
+    named = getattr(importlib.import_module(module), attribute)
+    if not isinstance(named, type) and module != _FUNCTIONS_FROM:
+        raise yaml.YAMLError(f"it names {name}, which is no class")
+    return named
 
 
 def _object(loader: yaml.SafeLoader, name: str, node: yaml.MappingNode) -> Any:
     kind = _named(loader, name, _PACKAGES)
     if not is_dataclass(kind):
         raise yaml.YAMLError(f"it makes a {name}, which is no configuration")
-    config = object.__new__(
-        kind
-    )  # as nerfstudio's loader does: fields that an old file lacks keep their defaults
-    config.__dict__.update(loader.construct_mapping(node, deep=True))
+    values = loader.construct_mapping(node, deep=True)
+    if unknown := sorted(map(str, values.keys() - {field.name for field in fields(kind)})):
+        raise yaml.YAMLError(f"a {name} has no {unknown[0]}")
+    # As nerfstudio's loader does: fields that an old file lacks keep their defaults.
+    config = object.__new__(kind)
+    config.__dict__.update(values)
     return config
 
 

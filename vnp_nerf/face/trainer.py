@@ -1,11 +1,10 @@
 """The trainer: nerfstudio's, with one line of log now and then, absolute paths, and nothing half-written."""
 
-import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -15,14 +14,24 @@ from nerfstudio.utils.decorators import check_main_thread
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error
+from vnp_core.errors import ConfigError, DivergenceError, OutputExistsError, VNPError, exit_on_error
 from vnp_core.objectives import CollapseMonitor
-from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint, scene_model_state
+from vnp_core.whole_files import write_whole
+from vnp_nerf.face.checkpoints import (
+    read_checkpoint,
+    read_latest_checkpoint,
+    scene_model_state,
+    write_checkpoint,
+)
 from vnp_nerf.face.datamanager import VNPDataManagerConfig
 from vnp_nerf.face.dataparser import VNPSceneDataParserConfig
+from vnp_nerf.face.guards import GuardedOptimizers, check_weights, listed
 from vnp_nerf.face.schedulers import WarmupCosineConfig
 from vnp_nerf.host_memory import keep_freed_memory
 from vnp_nerf.views import Views
+
+_MOST_SKIPS = 10
+"""Steps in a row that `on_divergence='skip'` leaves out before the run stops."""
 
 
 @dataclass
@@ -34,6 +43,10 @@ class VNPTrainerConfig(TrainerConfig):
     """Where the run is written; output_dir/experiment_name/method_name/timestamp if not given."""
     steps_per_line: int = 100
     """Steps between lines of the log."""
+    on_divergence: Literal["stop", "skip"] = "stop"
+    """What to do at a loss or gradient that is NaN or infinite: `stop`, keeping the weights before it, or
+    `skip` that step; ten in a row stop the run.
+    """
 
     def setup(self, **kwargs: Any) -> Any:
         """Builds the trainer; ends the program with one line on an error of ours."""
@@ -60,9 +73,7 @@ class VNPTrainerConfig(TrainerConfig):
                     "--output-dir, --experiment-name or --timestamp"
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".yml.partial")
-            partial.write_text(yaml.dump(self), encoding="utf-8")
-            partial.replace(target)
+            write_whole(target, yaml.dump(self).encode())
         CONSOLE.log(f"Saving config to: {target}")
 
     def _check_inputs(self) -> None:
@@ -82,8 +93,9 @@ class VNPTrainerConfig(TrainerConfig):
         self.run_dir = None if self.run_dir is None else self.run_dir.absolute()
         parser = manager.dataparser.setup()
         Views.from_scene(parser.scene, parser.context)
-        if (path := checkpoint_to_load(self)) is not None:
-            scene_model_state(read_checkpoint(path), self.pipeline.model.radiance, str(path))
+        if (loaded := read_checkpoint_to_load(self)) is not None:
+            path, state = loaded
+            scene_model_state(state, self.pipeline.model.radiance, str(path))
 
 
 class VNPTrainer(Trainer):
@@ -100,16 +112,47 @@ class VNPTrainer(Trainer):
         self._seconds = 0.0
         self._monitor: CollapseMonitor | None = None
         self._collapsed: list[int] = []
+        self._skipped = 0
+
+    def setup_optimizers(self) -> GuardedOptimizers:
+        """nerfstudio's optimisers, which refuse gradients that are not finite."""
+        optimizers = GuardedOptimizers(self.config.optimizers.copy(), self.pipeline.get_param_groups())
+        optimizers.guard(self.pipeline.model)
+        return optimizers
 
     def train(self) -> None:
-        """Trains; a picture that turns out unreadable ends the program with one line."""
+        """Trains; an error of ours, such as an unreadable picture, ends the program with one line."""
         with exit_on_error():
-            super().train()
+            try:
+                super().train()
+            except DivergenceError as error:
+                raise DivergenceError(f"{error} {self._keep_good_weights()}") from error
+
+    def _keep_good_weights(self) -> str:
+        """Saves the weights as they were before the step that failed; says what became of them."""
+        advice = "Lower the learning rate, or leave those scenes out"
+        if self.step == self._start_step:
+            return f"{advice}. No step was made."
+        try:
+            self.save_checkpoint(self.step - 1)
+        except VNPError:
+            return f"{advice}. The checkpoints in {self.checkpoint_dir} are from before."
+        return f"{advice}; go on from the weights before this step with --load-dir {self.checkpoint_dir}."
 
     def train_iteration(self, step: int) -> Any:
         """One step of the optimiser, and a line of the log if it is due."""
         start = time.perf_counter()
-        loss, losses, metrics = super().train_iteration(step)
+        try:
+            loss, losses, metrics = super().train_iteration(step)
+        except DivergenceError as cause:
+            self._skipped += 1
+            scenes = listed(self.pipeline.scenes_in_step)
+            error = DivergenceError(f"step {step}: {cause}. The batch's scenes: {scenes}.")
+            if self.config.on_divergence == "stop" or self._skipped >= _MOST_SKIPS:
+                raise error from cause
+            CONSOLE.print(f"{error} This step is skipped.", style="bold red")
+            return torch.tensor(float("nan")), {}, {}
+        self._skipped = 0
         self._seconds += time.perf_counter() - start
         loss, losses, metrics = loss.detach(), _detached(losses), _detached(metrics)
         for name, value in {"loss": loss, **metrics}.items():
@@ -137,8 +180,6 @@ class VNPTrainer(Trainer):
 
     def _print_line(self, step: int) -> None:
         means = {name: float(value) / self._summed for name, value in self._sums.items()}
-        if not torch.isfinite(torch.tensor(means["loss"])):
-            CONSOLE.print(f"[bold red]step {step}: the loss is {means['loss']}; lower the learning rate")
         rate = self._summed / self._seconds
         left = (self._start_step + self.config.max_num_iterations - step) / rate
         shown = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
@@ -148,11 +189,11 @@ class VNPTrainer(Trainer):
 
     def _load_checkpoint(self) -> None:
         """Resumes a run, or starts from weights alone, and aims the learning rate at the end of this run."""
-        path = checkpoint_to_load(self.config)
-        if path is None:
+        loaded = read_checkpoint_to_load(self.config)
+        if loaded is None:
             CONSOLE.print("Training from scratch.")
         else:
-            state = read_checkpoint(path)
+            path, state = loaded
             self.pipeline.load_pipeline(state["pipeline"], state["step"])
             if "optimizers" in state:
                 self._start_step = state["step"] + 1
@@ -168,10 +209,13 @@ class VNPTrainer(Trainer):
 
     @check_main_thread
     def save_checkpoint(self, step: int) -> None:
-        """Writes a checkpoint beside the others and puts it into its place when it is complete."""
-        self.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        """Writes a checkpoint, whole or not at all; the one before it is kept, should this one be damaged.
+
+        Raises `DivergenceError` for weights that are not finite, and `CheckpointError` where it cannot be
+        written.
+        """
+        check_weights(self.pipeline.model)
         target = self.checkpoint_dir / f"step-{step:09d}.ckpt"
-        partial = self.base_dir / "checkpoint.partial"
         state = {
             "step": step,
             "pipeline": self.pipeline.state_dict(),
@@ -183,23 +227,25 @@ class VNPTrainer(Trainer):
             },
             "scalers": self.grad_scaler.state_dict(),
         }
-        torch.save(state, partial)
-        os.replace(partial, target)
+        write_checkpoint(target, state, workspace=self.base_dir)
         if self.config.save_only_latest_checkpoint:
-            for old in self.checkpoint_dir.glob("*.ckpt"):
-                if old != target:
-                    old.unlink()
+            for old in sorted(self.checkpoint_dir.glob("*.ckpt"))[:-2]:
+                old.unlink()
 
 
 def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in values.items()}
 
 
-def checkpoint_to_load(config: TrainerConfig) -> Path | None:
-    """The file that `--load-checkpoint`, or `--load-dir` with or without `--load-step`, asks for."""
-    if config.load_dir is None:
-        return config.load_checkpoint
-    return latest_checkpoint(config.load_dir, config.load_step)
+def read_checkpoint_to_load(config: TrainerConfig) -> tuple[Path, dict[str, Any]] | None:
+    """The file that `--load-checkpoint`, or `--load-dir` with or without `--load-step`, asks for, and what it
+    holds. Raises `CheckpointError`.
+    """
+    if config.load_dir is not None:
+        return read_latest_checkpoint(config.load_dir, config.load_step)
+    if config.load_checkpoint is not None:
+        return config.load_checkpoint, read_checkpoint(config.load_checkpoint)
+    return None
 
 
 def _duration(seconds: float) -> str:

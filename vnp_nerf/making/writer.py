@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from vnp_core.errors import ConfigError, DataError, OutputExistsError
+from vnp_core.whole_files import write_whole
 from vnp_nerf.making.cameras import Orbit
 from vnp_nerf.making.mesh import Mesh
 from vnp_nerf.making.renderer import Renderer, import_open3d
@@ -190,9 +191,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """As `write_json`, for any text."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    write_whole(path, text.encode())
 
 
 def _keep_settings(path: Path, settings: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vnp_core.errors import SceneError, SceneNotFoundError
-from vnp_nerf.readers.layout import SPLITS, holds_scene
+from vnp_nerf.readers.layout import SPLITS, holds_scene, read_text
 
 _HASH_BOUNDS = (0.90, 0.95)
 _STAND_INS = {"val": "test", "test": "val"}
@@ -143,7 +143,7 @@ def _split_file(category: Path) -> Path | None:
 
 def _read_splits(file: Path) -> dict[str, list[str]]:
     try:
-        splits = json.loads(file.read_text(encoding="utf-8"))
+        splits = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError) as error:
         raise SceneError(f"{file}: this is no readable json ({error}).") from error
     sound = isinstance(splits, dict) and all(

@@ -1,6 +1,7 @@
 """What all readers share: options, how a scene's folder is recognised, and how views become a `Scene`."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -9,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vnp_core.errors import ConfigError, PictureError, SceneError
+from vnp_core.errors import CameraError, ConfigError, PictureError, SceneError
+from vnp_core.whole_files import read_bounded
 from vnp_nerf.cameras import Cameras
 from vnp_nerf.frames import axes_centre, ball_frame, inscribed_radius, upright_rotation
-from vnp_nerf.pictures import PictureSource
+from vnp_nerf.pictures import MAX_PIXELS, PictureSource
 from vnp_nerf.scene import Scene
 
 SPLITS = ("train", "val", "test")
@@ -32,12 +34,14 @@ class ReadOptions:
     frame: `canonical`: the file's origin and axes are the object's own (ShapeNet, SRN, Blender); `capture`:
     they are arbitrary, so centre and upright are found from the cameras (COLMAP); `auto`: by the format.
     max_size: pictures with a longer side are shrunk to it; None for never. white_is_empty: near-white
-    background of pictures without alpha becomes transparent.
+    background of pictures without alpha becomes transparent. follow_links: links to files outside the folder
+    above the scene's are followed; only for scenes that you linked together yourself.
     """
 
     frame: Literal["auto", "canonical", "capture"] = "auto"
     max_size: int | None = None
     white_is_empty: bool = False
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         if self.frame not in ("auto", "canonical", "capture"):
@@ -67,6 +71,46 @@ def holds_scene(folder: Path) -> bool:
     return any(file.is_file() for file in files) or holds_srn_scene(folder)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; not where its name is longer than names may be, or nobody may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def read_text(file: Path, mebibytes: int = 64) -> str:
+    """A text file. Raises `OSError`, and `ValueError` for one that is larger, or no UTF-8."""
+    return read_bounded(file, mebibytes).decode("utf-8")
+
+
+def check_size(where: str, height: float, width: float) -> None:
+    """Raises `CameraError` for a picture's size that no picture may have."""
+    if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
+        raise CameraError(
+            f"{where}: the picture's height {height} and width {width} must be positive whole numbers, with "
+            f"{MAX_PIXELS // 2**20} Mi pixels at most."
+        )
+
+
+def check_links(files: Iterable[Path], scene: Path) -> None:
+    """Raises `SceneError` for a file that, links followed, lies outside the folder above the scene's.
+
+    A scene's folder may itself be a link: then files may also lie in the folder above what it leads to.
+    """
+    allowed = {
+        f"{os.path.realpath(folder).rstrip(os.sep)}{os.sep}"
+        for folder in (scene.absolute().parent, Path(os.path.realpath(scene)).parent)
+    }
+    for file in files:
+        real = os.path.realpath(file)
+        if not any(real.startswith(folder) for folder in allowed):
+            raise SceneError(
+                f"{file}: it is a link to {real}, outside of {min(allowed)}. Put the file itself there, or, "
+                f"for a scene that you linked together yourself, read it with follow_links."
+            )
+
+
 def build_scene(
     name: str,
     path: Path,
@@ -90,6 +134,8 @@ def build_scene(
     cameras = Cameras(poses.float(), intrinsics.float(), sizes)
     cameras.validate(str(path), [picture.path.name for picture in pictures])
     _check_files(pictures)
+    if not options.follow_links:
+        check_links(_files(pictures), path.parent if path.suffix == ".json" else path)
 
     is_canonical = canonical if options.frame == "auto" else options.frame == "canonical"
     if stated.centre is not None:
@@ -101,7 +147,7 @@ def build_scene(
     near, far = _depth_bounds(cameras, centre, radius, stated, learned_init=is_canonical, where=str(path))
     if options.white_is_empty:
         pictures = [replace(picture, white_is_empty=True) for picture in pictures]
-    return Scene(
+    scene = Scene(
         name=name,
         path=path,
         cameras=_shrunk(cameras, options.max_size),
@@ -111,11 +157,21 @@ def build_scene(
         frame=ball_frame(centre, radius, rotation),
         splits=splits,
     )
+    if not bool(scene.model_cameras().camera_to_world.isfinite().all()):
+        raise SceneError(
+            f"{path}: its cameras are too far away for a ball of radius {radius}; give the poses, and the "
+            f"bounding_radius if there is one, in one unit of length."
+        )
+    return scene
+
+
+def _files(pictures: Sequence[PictureSource]) -> list[Path]:
+    return [file for picture in pictures for file in (picture.path, picture.mask) if file is not None]
 
 
 def _check_files(pictures: Sequence[PictureSource]) -> None:
-    files = [file for picture in pictures for file in (picture.path, picture.mask) if file is not None]
-    missing = [file for file in files if not file.is_file()]
+    files = _files(pictures)
+    missing = [file for file in files if not is_file(file)]
     if missing:
         raise PictureError(
             f"{missing[0]}: there is no such picture ({len(missing)} of {len(files)} are missing)."

@@ -7,8 +7,18 @@ import torch
 from vnp_core.errors import CameraError, PictureError
 from vnp_nerf.cameras import opengl_from_opencv
 from vnp_nerf.pictures import PictureSource
-from vnp_nerf.readers.layout import ReadOptions, StatedGeometry, build_scene
+from vnp_nerf.readers.layout import (
+    ReadOptions,
+    StatedGeometry,
+    build_scene,
+    check_links,
+    check_size,
+    read_text,
+)
 from vnp_nerf.scene import Scene
+
+_MEBIBYTES = 1
+"""Most that a file of a few numbers may have."""
 
 
 def read_srn(path: Path, options: ReadOptions, name: str) -> Scene:
@@ -18,6 +28,8 @@ def read_srn(path: Path, options: ReadOptions, name: str) -> Scene:
     is height and width; a single 1 after it says that the poses are world to camera. pose/NAME.txt: 16
     numbers, a 4 x 4 OpenCV pose. Raises `CameraError` or `PictureError` for anything else.
     """
+    if not options.follow_links:
+        check_links([path / "intrinsics.txt", *path.glob("pose/*.txt")], path)
     focal, cx, cy, height, width, world_to_camera = _read_intrinsics(path / "intrinsics.txt")
     files = sorted(path.glob("rgb/*.png")) or sorted(path.glob("rgb/*.jpg"))
     if not files:
@@ -41,10 +53,11 @@ def read_srn(path: Path, options: ReadOptions, name: str) -> Scene:
 
 def _read_intrinsics(file: Path) -> tuple[float, float, float, int, int, bool]:
     try:
-        lines = [line.split() for line in file.read_text().splitlines() if line.strip()]
+        lines = [line.split() for line in read_text(file, _MEBIBYTES).splitlines() if line.strip()]
         focal, cx, cy = map(float, lines[0][:3])
         row = next(number for number, line in enumerate(lines) if number > 0 and len(line) == 2)
         height, width = map(int, lines[row])
+        check_size(str(file), height, width)
         flags = lines[row + 1 :]
         return focal, cx, cy, height, width, bool(flags) and flags[0][0] in ("1", "True")
     except (OSError, ValueError, IndexError, StopIteration) as error:
@@ -55,7 +68,7 @@ def _read_intrinsics(file: Path) -> tuple[float, float, float, int, int, bool]:
 
 def _read_pose(file: Path) -> torch.Tensor:
     try:
-        values = [float(text) for text in file.read_text().split()]
+        values = [float(text) for text in read_text(file, _MEBIBYTES).split()]
     except FileNotFoundError as error:
         raise CameraError(f"{file}: there is no pose for the picture of that name.") from error
     except (OSError, ValueError) as error:

@@ -14,7 +14,15 @@ import torch
 from vnp_core.errors import CameraError, PictureError, SceneError
 from vnp_nerf.lenses import Lens
 from vnp_nerf.pictures import PictureSource, picture_size
-from vnp_nerf.readers.layout import SPLITS, ReadOptions, StatedGeometry, build_scene
+from vnp_nerf.readers.layout import (
+    SPLITS,
+    ReadOptions,
+    StatedGeometry,
+    build_scene,
+    check_size,
+    is_file,
+    read_text,
+)
 from vnp_nerf.scene import Scene
 
 _PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
@@ -33,9 +41,9 @@ def read_transforms(path: Path, options: ReadOptions, name: str) -> Scene:
     `ReadOptions`).
 
     Paths may lead anywhere inside the folder above the scene's own (some tools write ../images). They are
-    judged by their text, links unfollowed. One that leads further raises `SceneError`, so that a scene from a
-    stranger cannot have other files read. Where a path leads to no file, a picture of that name in the
-    scene's own folder is taken, as Learned-Init's readers of ShapeNet do.
+    judged by their text, and again with links followed. One that leads further raises `SceneError`, so that a
+    scene from a stranger cannot have other files read. Where a path leads to no file, a picture of that name
+    in the scene's own folder is taken, as Learned-Init's readers of ShapeNet do.
     """
     if path.is_file():
         files = {path: None}
@@ -83,7 +91,7 @@ class _View:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
+        meta = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError) as error:
         raise SceneError(f"{file}: this is no readable json ({error}).") from error
     if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list):
@@ -141,8 +149,9 @@ def _size(values: _Values, path: Path, known: list[tuple[int, int]]) -> tuple[in
     """(height, width) as the file says; if it does not, it has one camera, and its first picture tells."""
     if "w" in values and "h" in values:
         height, width = values.number("h"), values.number("w")
-        if not (height.is_integer() and width.is_integer() and height > 0 and width > 0):
+        if not (height.is_integer() and width.is_integer()):
             raise CameraError(f"{values.where}: h = {height} and w = {width} must be positive whole numbers.")
+        check_size(values.where, height, width)
         return int(height), int(width)
     if not known:
         known.append(picture_size(path))
@@ -253,7 +262,7 @@ def _resolve(folder: Path, text: str, where: str, *, or_by_name: bool = False) -
 
 
 def _existing(path: str) -> Path | None:
-    return next((found for suffix in _SUFFIXES if (found := Path(path + suffix)).is_file()), None)
+    return next((found for suffix in _SUFFIXES if is_file(found := Path(path + suffix))), None)
 
 
 def _listed_splits(file: Path, meta: dict[str, Any], views: list[_View]) -> dict[str, tuple[int, ...]]:

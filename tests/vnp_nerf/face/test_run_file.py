@@ -21,6 +21,11 @@ def test_a_config_reads_back_as_nerfstudio_itself_reads_it(trained: Path) -> Non
         "!!python/object/apply:nerfstudio.utils.eval_utils.eval_setup [x]",
         "!!python/object:vnp_nerf.face.trainer.NoSuchClass {}",
         "!!python/object:nerfstudio.engine.trainer.TrainerConfig {}",
+        "!!python/name:nerfstudio.utils.scripts.run_command ''",
+        "!!python/object:vnp_nerf.face.trainer.VNPTrainerConfig {setup: !!python/name:builtins.print ''}",
+        "!!python/object:vnp_nerf.face.trainer.VNPTrainerConfig {setup: 1}",
+        "!!python/object:vnp_nerf.face.trainer.VNPTrainerConfig "
+        "{_target: !!python/name:nerfstudio.utils.scripts.run_command ''}",
         "a: 1",
         "a: [",
         "",

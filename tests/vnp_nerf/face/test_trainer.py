@@ -1,12 +1,19 @@
 """Training runs through nerfstudio's own loop: checkpoints, resuming, and data that makes no sense."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from vnp_core.errors import CheckpointError, ConfigError, OutputExistsError, SceneNotFoundError
+from vnp_core.errors import (
+    CheckpointError,
+    ConfigError,
+    DivergenceError,
+    OutputExistsError,
+    SceneNotFoundError,
+)
 from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint
 
 
@@ -44,6 +51,28 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     for name, value in expected.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=1e-6, msg=name)
     assert any((expected[name] != checkpoint_of(first)["pipeline"][name]).any() for name in expected)
+
+
+def test_the_same_seed_trains_to_the_same_bytes(
+    collection: Path, tmp_path: Path, make_config, run_training
+) -> None:
+    states = [checkpoint_of(run_training(make_config(collection, tmp_path / name, 3))) for name in "ab"]
+    for name, value in states[0]["pipeline"].items():
+        assert value.numpy().tobytes() == states[1]["pipeline"][name].numpy().tobytes()
+    other = make_config(collection, tmp_path / "c", 3)
+    other.machine.seed += 1
+    changed = checkpoint_of(run_training(other))["pipeline"]
+    assert any(not torch.equal(changed[name], value) for name, value in states[0]["pipeline"].items())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_hundred_steps_of_the_same_seed_give_the_same_bytes(
+    collection: Path, tmp_path: Path, make_config, run_training
+) -> None:
+    states = [checkpoint_of(run_training(make_config(collection, tmp_path / name, 100))) for name in "ab"]
+    for name, value in states[0]["pipeline"].items():
+        assert value.numpy().tobytes() == states[1]["pipeline"][name].numpy().tobytes()
 
 
 def test_a_run_goes_on_from_bare_weights(
@@ -126,3 +155,100 @@ def test_the_evaluation_during_training_is_flat_and_that_of_ns_eval_names_scenes
     ComputePSNR(trained, tmp_path / "scores.json").main()
     results = json.loads((tmp_path / "scores.json").read_text())["results"]
     assert set(results["per_scene"]) == {"test/f", "test/g"}
+
+
+def spoil(monkeypatch, bad_steps: set[int], where: str) -> None:
+    """Lets the loss or a gradient of some steps of a run become NaN."""
+    from vnp_nerf.radiance import RadianceModel
+
+    inner = RadianceModel.loss_terms
+
+    def loss_terms(self, outputs, batch, step):
+        losses = inner(self, outputs, batch, step)
+        if step in bad_steps and torch.is_grad_enabled():
+            if where == "loss":
+                return {**losses, "alpha": losses["alpha"] * float("nan")}
+            losses["rgb"].register_hook(lambda gradient: gradient * float("nan"))
+        return losses
+
+    monkeypatch.setattr(RadianceModel, "loss_terms", loss_terms)
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights_before_it(
+    collection: Path, tmp_path: Path, make_config, run_training, monkeypatch, capsys, where: str
+) -> None:
+    def config(name: str, steps: int):
+        made = make_config(collection, tmp_path / name, steps)
+        for group in made.optimizers.values():
+            group["scheduler"].max_steps = 4
+        return made
+
+    good = checkpoint_of(run_training(config("good", 2)))
+    bad = config("bad", 4)
+    spoil(monkeypatch, {2}, where)
+    with pytest.raises(SystemExit) as ended:
+        run_training(bad)
+    assert ended.value.code == DivergenceError.exit_code
+    said = capsys.readouterr().err
+    assert "step 2" in said
+    assert ("alpha is nan" if where == "loss" else "gradients are not finite") in said
+    assert re.search(r"The batch's scenes: [abc], [abc]\.", said)
+    kept = read_checkpoint(latest_checkpoint(bad.get_checkpoint_dir()))
+    assert kept["step"] == 1
+    for name, value in good["pipeline"].items():
+        assert torch.equal(kept["pipeline"][name], value)
+
+
+def test_a_loss_that_is_not_finite_is_skipped_on_demand_and_ten_in_a_row_stop_the_run(
+    collection: Path, tmp_path: Path, make_config, run_training, monkeypatch, capsys
+) -> None:
+    config = make_config(collection, tmp_path / "some", 4)
+    config.on_divergence = "skip"
+    with monkeypatch.context() as patch:
+        spoil(patch, {1, 2}, "loss")
+        state = checkpoint_of(run_training(config))
+    assert state["step"] == 3
+    assert all(bool(value.isfinite().all()) for value in state["pipeline"].values())
+    counts = [int(entry["step"]) for entry in state["optimizers"]["others"]["state"].values()]
+    assert set(counts) == {2}  # of four steps, two were left out
+    config = make_config(collection, tmp_path / "all", 30)
+    config.on_divergence = "skip"
+    spoil(monkeypatch, set(range(30)), "loss")
+    with pytest.raises(SystemExit) as ended:
+        run_training(config)
+    assert ended.value.code == DivergenceError.exit_code
+    assert "step 9" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_finite_are_never_saved(trained: Path, tmp_path: Path) -> None:
+    from vnp_nerf.face.run_file import read_run_config
+
+    config = read_run_config(trained)
+    config.run_dir = tmp_path / "run"
+    trainer = config.setup(local_rank=0, world_size=1)
+    trainer.setup()
+    trainer.save_checkpoint(1)
+    with torch.no_grad():
+        trainer.pipeline.model.radiance.network.density.bias.fill_(float("nan"))
+    with pytest.raises(DivergenceError, match=r"not finite: .*density\.bias"):
+        trainer.save_checkpoint(2)
+    assert [path.name for path in trainer.checkpoint_dir.iterdir()] == ["step-000000001.ckpt"]
+
+
+def test_the_last_two_checkpoints_are_kept_and_a_corrupt_newest_one_costs_only_its_interval(
+    collection: Path, tmp_path: Path, make_config, run_training, capsys
+) -> None:
+    config = make_config(collection, tmp_path / "first", 6)
+    config.steps_per_save = 2
+    folder = run_training(config).parent / "nerfstudio_models"
+    newest, before = sorted(folder.iterdir(), reverse=True)
+    assert (newest.name, before.name) == ("step-000000005.ckpt", "step-000000004.ckpt")
+    newest.write_bytes(newest.read_bytes()[:-5000])
+    capsys.readouterr()
+    rest = make_config(collection, tmp_path / "rest", 1)
+    rest.load_dir = folder
+    assert checkpoint_of(run_training(rest))["step"] == 5
+    said = capsys.readouterr()
+    assert "going back to the checkpoint before it" in said.err
+    assert "step-000000004.ckpt" in said.err

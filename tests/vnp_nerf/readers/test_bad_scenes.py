@@ -198,3 +198,69 @@ def test_a_missing_focal_length_says_what_to_give(tmp_path, write_scene):
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ConfigError):
         ReadOptions(**options)
+
+
+def test_a_link_that_leads_out_of_the_dataset_is_refused_unless_links_are_followed(tmp_path, write_scene):
+    secret = tmp_path / "secret.png"
+    Image.fromarray(np.zeros((16, 20, 4), np.uint8)).save(secret)
+    folder = write_scene(tmp_path / "deep" / "s")
+    (folder / "r_1.png").unlink()
+    (folder / "r_1.png").symlink_to(secret)
+    with pytest.raises(SceneError, match=r"r_1\.png: it is a link to .*secret\.png.*follow_links"):
+        open_scene(folder)
+    assert open_scene(folder, ReadOptions(follow_links=True)).picture(1).shape == (16, 20, 4)
+
+
+def test_a_folder_that_is_a_link_out_of_the_dataset_is_refused(tmp_path, write_scene, edit_scene):
+    (tmp_path / "elsewhere").mkdir()
+    folder = write_scene(tmp_path / "deep" / "s")
+    (folder / "r_1.png").rename(tmp_path / "elsewhere" / "r_1.png")
+    (folder / "more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SceneError, match="outside of"):
+        open_scene(edit_scene(folder, set_frame(file_path="more/r_1.png")))
+
+
+def test_scenes_and_pictures_linked_within_a_dataset_are_read(tmp_path, write_scene):
+    store = write_scene(tmp_path / "store" / "s")
+    (store / "r_1.png").rename(store.parent / "r_1.png")
+    (store / "r_1.png").symlink_to(store.parent / "r_1.png")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "s").symlink_to(store)
+    assert len(open_scene(store)) == len(open_scene(tmp_path / "data" / "s")) == 6
+
+
+def test_a_pose_that_is_a_link_to_another_place_is_refused(tmp_path):
+    folder = tmp_path / "deep" / "car"
+    for name in ("rgb", "pose"):
+        (folder / name).mkdir(parents=True)
+    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(folder / "rgb" / "0.png")
+    (folder / "intrinsics.txt").write_text("6 2.5 2 0.\n4 5\n")
+    (folder / "pose" / "0.txt").symlink_to("/etc/hostname")
+    with pytest.raises(SceneError, match=r"0\.txt: it is a link to"):
+        open_scene(folder)
+
+
+@pytest.mark.parametrize("size", [{"w": 1e300, "h": 1e300}, {"w": 9000, "h": 9000}, {"w": 2**63, "h": 1}])
+def test_a_picture_size_beyond_all_pictures_is_refused(tmp_path, write_scene, edit_scene, size):
+    folder = write_scene(tmp_path / "s", nerfstudio=True)
+    with pytest.raises(CameraError, match="64 Mi pixels at most"):
+        open_scene(edit_scene(folder, set_frame(**size)))
+
+
+def test_a_transforms_file_of_unreasonable_size_is_refused(tmp_path):
+    with (tmp_path / "transforms.json").open("wb") as file:
+        file.truncate(65 * 2**20)
+    with pytest.raises(SceneError, match="more than 64 MiB"):
+        open_scene(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "x/" * 3000, "a\0b", "\ud800"])
+def test_a_path_that_no_file_can_have_is_one_that_is_not_there(tmp_path, write_scene, edit_scene, text):
+    with pytest.raises(PictureError, match="no such picture"):
+        open_scene(edit_scene(write_scene(tmp_path / "s"), set_frame(file_path=text, w=20, h=16)))
+
+
+@pytest.mark.parametrize("radius", [1e-320, 1e-300, 1e-38])
+def test_a_ball_that_puts_the_cameras_beyond_all_numbers_is_refused(tmp_path, write_scene, radius):
+    with pytest.raises(SceneError, match="too far away for a ball"):
+        open_scene(write_scene(tmp_path / "s", bounding_radius=radius, near=1.0, far=9.0))

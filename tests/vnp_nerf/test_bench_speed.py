@@ -1,0 +1,107 @@
+"""The benchmark of speed, on a model and a scene that cost next to nothing."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from vnp_core.errors import ConfigError
+from vnp_core.results import read_results
+from vnp_nerf.cameras import orbit_cameras
+from vnp_nerf.library import build_model, save_model
+from vnp_nerf.paper import PaperConfig
+from vnp_nerf.radiance_config import RadianceConfig
+from vnp_nerf.readers import open_scene
+from vnp_nerf.views import Views
+
+SIZE, VIEWS = 16, 5
+
+
+@pytest.fixture(scope="module")
+def workplace(smallest_model: RadianceConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scene of random pictures, and tiny untrained weights."""
+    root = tmp_path_factory.mktemp("speed")
+    generator = np.random.default_rng(0)
+    frames = []
+    (root / "scene").mkdir()
+    for view, pose in enumerate(orbit_cameras(VIEWS, 4.0, 20.0, 30.0, SIZE, SIZE).camera_to_world.tolist()):
+        pixels = generator.integers(0, 256, (SIZE, SIZE, 4), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "scene" / f"{view}.png")
+        frames.append({"file_path": f"{view}.png", "transform_matrix": [*pose, [0, 0, 0, 1]]})
+    (root / "scene" / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.5, "frames": frames}))
+    torch.manual_seed(0)
+    save_model(root / "tiny.safetensors", build_model(smallest_model), {})
+    return root
+
+
+def _config(bench, workplace: Path, **changes):
+    options = {
+        "weights": str(workplace / "tiny.safetensors"),
+        "data": workplace / "scene",
+        "views": (1, 2),
+        "context": 2,
+        "sizes": (8, 16),
+        "size": 8,
+        "bakes": (8, 16),
+        "orbit_bake": 16,
+        "draws": 2,
+        "orbit": 2,
+        "queries": 2,
+        "reference": False,
+        "device": "cpu",
+        "output": workplace / "out" / "results.json",
+    }
+    return bench.BenchSpeed(**{**options, **changes})
+
+
+def test_the_script_times_every_step_from_views_to_frames(load_script, workplace: Path) -> None:
+    pytest.importorskip("matplotlib")
+    bench = load_script("bench_speed")
+    config = _config(bench, workplace, figure=workplace / "out" / "speed.png")
+    bench.main(config)
+    rows = read_results(config.output).rows
+    timed = {(row.task, row.condition) for row in rows if row.metric == "seconds"}
+    ways = ("slow", "culled", "baked 8", "baked 16")
+    assert timed == {
+        *[(task, f"views={count}") for task in ("encode", "ready field") for count in (1, 2)],
+        *[("bake", f"views=2,resolution={resolution}") for resolution in (8, 16)],
+        *[("frame", f"size={size},way={way}") for size in (8, 16) for way in ways],
+        ("draw", "size=8,draws=1,encoded"),
+        ("draw", "size=8,draws=2"),
+        ("orbit", "size=8,frames=2,way=baked 16"),
+        ("training step", "scenes=1,rays=128,samples=24,views=1"),
+    }
+    assert all(row.value > 0 for row in rows if row.metric in ("seconds", "peak_bytes"))
+    lost = {row.condition.split(",")[0]: row.value for row in rows if row.metric == "psnr_lost"}
+    assert lost["way=slow"] == 0
+    assert abs(lost["way=culled"]) < 0.05
+    assert Image.open(config.figure).size[0] > 500
+
+
+def test_the_reference_is_one_chunk_times_their_number(load_script, workplace: Path) -> None:
+    bench = load_script("bench_speed")
+    paper = PaperConfig(
+        width=16,
+        encoder_layers=1,
+        encoder_heads=2,
+        encoder_hidden=16,
+        attention_layers=1,
+        samples=4,
+        chunk_rays=16,
+    )
+    collected = bench.Bench("tiny", torch.device("cpu"), Console(quiet=True))
+    views = Views.from_scene(open_scene(workplace / "scene"), [0, 1])
+    seconds = bench.reference_rows(collected, paper, views, 8, 0)
+    rows = {(row.metric, row.condition): row.value for row in collected.rows if row.task == "frame"}
+    assert rows["seconds", "size=8,views=1,samples=4,timed=1 chunk of 4,manner=paper"] == seconds > 0
+    assert rows["ratio_reference", "size=8,manner=encoded once"] > 0
+
+
+def test_a_size_that_is_not_timed_is_refused(load_script, workplace: Path) -> None:
+    bench = load_script("bench_speed")
+    with pytest.raises(ConfigError, match="--size 99"):
+        bench.main(_config(bench, workplace, size=99))

@@ -1,0 +1,191 @@
+"""The fast way to look at a field: only where it is not empty, and only as far as light gets.
+
+Samples lie where `RadianceModel.render_rays`, the slow twin, puts them. Those in empty cells, and those that
+less than a ten-thousandth of the light reaches, are left out; all other arithmetic is the twin's own. Several
+draws of the latents are looked at together: they share what depends on the context and on the point alone.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from vnp_core.errors import ConfigError
+from vnp_nerf.occupancy import FAINT, OccupancyGrid
+from vnp_nerf.radiance import PACK, Decoded, Encoded, RadianceField, RadianceModel
+from vnp_nerf.ray_sampling import ball_span, importance_edges, stratified_edges
+from vnp_nerf.rendering import Background, Rendering, background_of, composite, ray_weights
+
+_BLOCK = 8
+"""Samples a ray between two looks at how much light is left."""
+_OPAQUE = -math.log(1e-4)
+"""Optical thickness behind which nothing is seen."""
+_POINTS = 8 * PACK
+"""Points, times draws, that the networks see at a time: their features stay in a processor's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnFields:
+    """K draws of one scene, and the union of the space that they fill.
+
+    A `RayRenderer` whose renderings have the draws as their second axis.
+    """
+
+    model: RadianceModel
+    decoded: Decoded
+    occupancy: OccupancyGrid
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: RadianceModel, decoded: Decoded, faint: float = FAINT) -> "DrawnFields":
+        """Takes the occupancy from the densities of all draws, as far as they are over `faint`."""
+
+        def densest(points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
+            everywhere = torch.ones(len(points), dtype=torch.bool, device=points.device)
+            return _ask(model, decoded, points, torch.zeros_like(points), everywhere)[0].amax(0)
+
+        device = decoded.encoded.rotation.device
+        return cls(
+            model, decoded, OccupancyGrid.of_density(densest, model.config.radius, device, faint=faint)
+        )
+
+    @classmethod
+    def infer(
+        cls, model: RadianceModel, encoded: Encoded, draws: int, generator: Generator | None
+    ) -> "DrawnFields":
+        """`draws` draws of the one scene under a generator; without one, the mean as often."""
+        latents = model.latents.draw(encoded.tokens, generator=generator, draws=draws).latents
+        return cls.of(model, model.decode(encoded, latents[0]))
+
+    @property
+    def ray_bytes(self) -> int:
+        """About how much memory one ray takes while it is rendered."""
+        config = self.model.config
+        samples = config.render_samples + config.importance_samples
+        return samples * (80 + 48 * self.decoded.draws)
+
+    def density_colour(
+        self, points: Float[Tensor, "N 3"], directions: Float[Tensor, "N 3"] | None = None
+    ) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N 3"]]:
+        """Density (1 / model unit) and colour (0 to 1) of each draw; both are 0 in empty space."""
+        if self.model.config.view_directions and directions is None:
+            raise ConfigError(
+                "this model's colour depends on the viewing direction: pass directions with points"
+            )
+        return _ask(self.model, self.decoded, points, directions, self.occupancy.contains(points))
+
+    def render(
+        self,
+        origins: Float[Tensor, "R 3"],
+        directions: Float[Tensor, "R 3"],
+        *,
+        background: Background = "white",
+    ) -> Rendering:
+        """What the rays see of each draw, [R, K, ...]."""
+        model = self.model
+        near, far = ball_span(origins, directions, model.config.radius)
+        hit = self.occupancy.touches(origins, directions, near, far).nonzero()[:, 0]
+        behind = background if isinstance(background, str) or background.ndim == 1 else background[:, None]
+        nothing = Rendering.nothing(far[:, None].expand(-1, self.decoded.draws), behind)
+        if len(hit) == 0:
+            return nothing
+        origins, directions = origins[hit], directions[hit]
+        near, end = (part[0] for part in model.spans(self.decoded.encoded, origins[None], directions[None]))
+        edges = stratified_edges(near, end, model.config.render_samples)
+        density, rgb = self._march(origins, directions, edges)
+        if model.config.importance_samples:
+            # The draws share their samples: where any of them has found something.
+            weights = ray_weights(density, edges[:, None]).mean(1)
+            edges = importance_edges(edges, weights, model.config.importance_samples)
+            density, rgb = self._march(origins, directions, edges)
+        seen = composite(density, rgb, edges[:, None], background_of(behind, hit), far[hit, None])
+        return nothing.put(hit, seen)
+
+    def _march(
+        self,
+        origins: Float[Tensor, "R 3"],
+        directions: Float[Tensor, "R 3"],
+        edges: Float[Tensor, "R S+1"],
+    ) -> tuple[Float[Tensor, "R K S"], Float[Tensor, "R K S 3"]]:
+        """Density and colour at the middles of the intervals, 0 where they are empty or out of sight."""
+        rays, samples, draws = len(edges), edges.shape[1] - 1, self.decoded.draws
+        middles, lengths = (edges[:, 1:] + edges[:, :-1]) / 2, edges[:, 1:] - edges[:, :-1]
+        density = edges.new_zeros(rays, draws, samples)
+        rgb = edges.new_zeros(rays, draws, samples, 3)
+        thickness = edges.new_zeros(rays, draws)
+        lit = torch.arange(rays, device=edges.device)
+        for start in range(0, samples, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            towards = directions[lit, None]
+            points = origins[lit, None] + middles[lit, block, None] * towards
+            size = points.shape[1]
+            here, colour = self.density_colour(
+                rearrange(points, "R S xyz -> (R S) xyz"),
+                rearrange(towards.expand_as(points), "R S xyz -> (R S) xyz"),
+            )
+            here = rearrange(here, "K (R S) -> R K S", S=size)
+            density[lit, :, block] = here
+            rgb[lit, :, block] = rearrange(colour, "K (R S) rgb -> R K S rgb", S=size)
+            thickness[lit] += (here * lengths[lit, None, block]).sum(-1)
+            lit = lit[thickness[lit].amin(1) < _OPAQUE]
+            if len(lit) == 0:
+                break
+        return density, rgb
+
+
+class CulledField:
+    """One draw, looked at the fast way (see `vnp_nerf.protocol.Field`)."""
+
+    def __init__(self, field: RadianceField, faint: float = FAINT) -> None:
+        self.drawn = DrawnFields.of(field.model, field.decoded, faint)
+
+    @property
+    def ray_bytes(self) -> int:
+        """About how much memory one ray takes while it is rendered."""
+        return self.drawn.ray_bytes
+
+    def density_colour(
+        self, points: Float[Tensor, "N 3"], directions: Float[Tensor, "N 3"] | None = None
+    ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N 3"]]:
+        """Density (1 / model unit) and colour (0 to 1) at points of the model frame; 0 in empty space."""
+        density, rgb = self.drawn.density_colour(points, directions)
+        return density[0], rgb[0]
+
+    def render(
+        self,
+        origins: Float[Tensor, "R 3"],
+        directions: Float[Tensor, "R 3"],
+        *,
+        background: Background = "white",
+    ) -> Rendering:
+        """What the rays see."""
+        seen = self.drawn.render(origins, directions, background=background)
+        return seen.map(lambda part: part[:, 0])
+
+
+def _ask(
+    model: RadianceModel,
+    decoded: Decoded,
+    points: Float[Tensor, "N 3"],
+    directions: Float[Tensor, "N 3"] | None,
+    wanted: Bool[Tensor, "N"],
+) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N 3"]]:
+    """What the networks make of the wanted points; 0 for the others, and for those that a mask rules out."""
+    density = points.new_zeros(decoded.draws, len(points))
+    rgb = points.new_zeros(decoded.draws, len(points), 3)
+    index = wanted.nonzero()[:, 0]
+    index = index[model.may_be_filled(decoded.encoded, points[None, index])[0]]
+    towards = None
+    size = max(PACK, _POINTS // decoded.draws // PACK * PACK)
+    for part in index.split(size) if len(index) else ():
+        padded = F.pad(part, (0, -len(part) % PACK))
+        if directions is not None and model.config.view_directions:
+            towards = directions[None, padded]
+        of_part, colour = model.network_at(decoded, points[None, padded], towards)
+        density[:, part] = of_part[:, : len(part)]
+        rgb[:, part] = colour[:, : len(part)]
+    return density, rgb
