@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.10; do \
 # nerfstudio looks for ffmpeg on the PATH, and setup may have put one into the environment.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup system test test-slow lint format types demo clean
+.PHONY: setup system test test-slow test-nightly lint format types demo clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,9 @@ test: setup
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
+
+test-nightly: setup
+	@$(BIN)/python -m pytest -m nightly
 
 lint: setup
 	@$(BIN)/ruff check .

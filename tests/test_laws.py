@@ -134,7 +134,10 @@ def test_every_law_has_tests_that_run_by_default(law: str) -> None:
         for name in names:
             assert name in found, f"{file} has no test {name}"
             marks = [ast.unparse(decorator) for decorator in found[name].decorator_list]
-            assert not any(mark.startswith(("pytest.mark.slow", "pytest.mark.skip")) for mark in marks)
+            assert not any(
+                mark.startswith(("pytest.mark.slow", "pytest.mark.nightly", "pytest.mark.skip"))
+                for mark in marks
+            )
 
 
 def test_the_laws_are_twelve() -> None:

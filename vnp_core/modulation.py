@@ -111,6 +111,6 @@ class ResidualBlock(nn.Module):
         """
         first, activation, second = self.mlp
         first = cast(nn.Linear, first)
-        of_extra, of_x = first.weight.split([extra.shape[-1], x.shape[-1]], dim=1)
-        hidden = F.linear(extra, of_extra) + F.linear(x, of_x, first.bias)
+        width = extra.shape[-1]
+        hidden = F.linear(extra, first.weight[:, :width]) + F.linear(x, first.weight[:, width:], first.bias)
         return x + second(activation(hidden))

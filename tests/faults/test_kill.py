@@ -17,7 +17,7 @@ from vnp_nerf.readers import open_collection, open_scene
 KILLS = 50
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_scenes_of_a_killed_maker_are_whole_and_a_resumed_one_makes_the_same_bytes(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
@@ -72,7 +72,7 @@ def write_forever(path: Path) -> None:
         write_results(path, results)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_results_of_a_killed_benchmark_are_those_of_its_last_whole_write(tmp_path: Path) -> None:
     path = tmp_path / "results.json"

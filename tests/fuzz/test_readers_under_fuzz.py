@@ -390,7 +390,7 @@ def test_every_mutated_file_is_read_or_refused(name: str, tmp_path: Path) -> Non
     try_inputs(MAKERS[name](tmp_path), -(-DEFAULT_INPUTS // len(MAKERS)))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(7200)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", MAKERS)

@@ -13,7 +13,7 @@ from vnp_nerf.face.checkpoints import read_checkpoint
 KILLS = 50
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(5400)
 def test_a_killed_training_loses_at_most_the_last_interval(
     tmp_path: Path, collection: Path, make_config: Callable[..., Any]
