@@ -79,7 +79,7 @@ def _attend(
 ) -> Float[Tensor, "B h N d"]:
     """softmax(q k^T / sqrt(d)) v by torch's kernels, or written out where they are slow.
 
-    The fused kernel's gradient on a CPU takes 2 to 12 times longer than the formula's for the few hundred
+    The fused kernel's gradient on a CPU takes several times longer than the formula's for the few hundred
     tokens that models are trained on here. It never holds all scores, though: large ones are left to it.
     """
     scores = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]

@@ -106,8 +106,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Float[Tensor, "B N D"], extra: Float[Tensor, "B N E"]) -> Float[Tensor, "B N D"]:
         """One step of the residual stream, which sees `extra` anew.
 
-        The first map is applied to its two inputs apart: at [98304, 2 * 64], bfloat16, the CPU's matrix
-        library takes 8 times longer over the gradient of the concatenation than over that of its halves.
+        The first map is applied to its two inputs apart: for many points in bfloat16 a CPU's matrix library
+        takes far longer over the gradient of the concatenation than over those of its halves.
         """
         first, activation, second = self.mlp
         first = cast(nn.Linear, first)

@@ -11,7 +11,7 @@ def keep_freed_memory() -> bool:
     """Lets this process keep freed buffers for its next ones; says whether that could be arranged.
 
     By default glibc hands large buffers back to the system at every free and gets fresh, zeroed pages at the
-    next step: in training on a CPU that is about a sixth of a step. The process' memory stays at its peak
+    next step, which takes a good part of a training step. The process' memory stays at its peak
     instead. A GPU's memory is not concerned; other C libraries than glibc are left as they are.
     """
     if not sys.platform.startswith("linux"):
