@@ -1,8 +1,8 @@
 """Whatever a file holds, reading it gives a valid result or one error of ours, in bounded memory and time.
 
 Each target starts from a good file and is given mutations of it: hostile values in place of good ones, keys
-taken away and added, bytes flipped, cut and repeated. The default run tries about a thousand inputs, the nightly
-one 100,000; both are the same at every run.
+taken away and added, bytes flipped, cut and repeated. The default run tries about a thousand inputs, the
+nightly one 100,000; both are the same at every run.
 """
 
 import contextlib
