@@ -33,6 +33,7 @@ _VNP = ProcessConfig(
 _VNP_OBJECTIVE = ObjectiveConfig(kind="mixture", draws=4, point_weight=0.5)
 _MUON = OptimiserConfig(kind="muon", lr=3e-3, weight_decay=0.01)
 _ADAMW = OptimiserConfig(lr=1e-3, weight_decay=0.01)
+"""For the outside model, which is made of convolutions; all others learn faster by Muon."""
 _LATENT = ObjectiveConfig(kind="elbo", beta=BetaSchedule(1.0, 2000), free_nats=0.1)
 _MIXTURE = ObjectiveConfig(kind="mixture")
 _ELBO = replace(_LATENT, point_weight=0.5)
@@ -54,10 +55,10 @@ SYSTEMS_1D: dict[str, System] = {
         _vnp("vnp-diagonal", rank=0),
         _vnp("vnp-diagonal-L0", rank=0, levels=0),
         _vnp("vnp-elbo", objective=_ELBO),
-        System("cnp", "cnp", CNPConfig(width=256), _MIXTURE, _ADAMW),
-        System("np", "np", NPConfig(width=188, latent_dim=188), _LATENT, _ADAMW, draws=50),
-        System("anp", "anp", ANPConfig(width=104, latent_dim=104), _LATENT, _ADAMW, draws=50),
-        System("tnp", "tnp", TNPConfig(width=84, hidden=176), _MIXTURE, _ADAMW),
+        System("cnp", "cnp", CNPConfig(width=256), _MIXTURE, _MUON),
+        System("np", "np", NPConfig(width=188, latent_dim=188), _LATENT, _MUON, draws=50),
+        System("anp", "anp", ANPConfig(width=104, latent_dim=104), _LATENT, _MUON, draws=50),
+        System("tnp", "tnp", TNPConfig(width=84, hidden=176), _MIXTURE, _MUON),
         System("convgnp", "convgnp", ConvGNPConfig(channels=70, rank=_RANK), _MIXTURE, _ADAMW),
         *(_vnp(f"vnp-L{levels}", levels=levels) for levels in (0, 1, 4)),
     )
