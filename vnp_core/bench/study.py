@@ -26,7 +26,7 @@ from vnp_core.observations import PointSet
 from vnp_core.process_objectives import LossTerms, process_loss
 from vnp_core.results import hardware_name
 from vnp_core.tasks.gaussian_processes import GaussianProcessBatch
-from vnp_core.tasks.task import TaskBatch, step_generator
+from vnp_core.tasks.task import TaskBatch, as_grids, step_generator
 
 BLOCK = 50
 """Batches that are scored together, and kept on disk together."""
@@ -100,7 +100,8 @@ class Study:
             fabric=self.fabric,
             log=self.log,
         )
-        trained = trainer.fit(model, family.train, loss, self.start)
+        source = as_grids(family.train) if system.reads_grids else family.train
+        trained = trainer.fit(model, source, loss, self.start)
         card = {
             "trained_on": family.name,
             "tasks": family.described,
@@ -131,9 +132,11 @@ class Study:
         def compute(batches: Sequence[TaskBatch], block: int) -> TaskScores:
             seed = int(step_generator(self.seed, block, draws).initial_seed())
             with_context = block < CONTEXT_BLOCKS
-            return score_tasks(entry.process, batches, draws, seed, context=with_context)
+            return score_tasks(entry.process, batches, draws, seed, context=with_context, step=test.step)
 
         described = {"weights": entry.sha256, "draws": draws, "seed": self.seed}
+        if entry.system.reads_grids:
+            test = replace(test, source=as_grids(test.source))
         return self._blockwise(f"{entry.system.name}-on-{test.task}", test, described, compute)
 
     def autoregressive(self, entry: Entry, test: HeldOut, draws: int) -> TaskScores:
