@@ -36,7 +36,9 @@ def unpack_npm(name: str, folder: Path, advice: str = "") -> Path:
     try:
         shutil.unpack_archive(archive, folder, filter="data")
     except (OSError, shutil.ReadError, EOFError, ValueError) as error:
-        raise DataError(f"{archive} can't be unpacked ({error}); remove it and try again, {advice}") from error
+        raise DataError(
+            f"{archive} can't be unpacked ({error}); remove it and try again, {advice}"
+        ) from error
     archive.unlink()
     return folder / "package"
 

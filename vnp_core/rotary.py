@@ -24,9 +24,9 @@ class RotaryConfig:
     """Which angular frequencies coordinates turn channels at, in radians a unit.
 
     Attention spaces them evenly in their logarithm, the factors of a correlated head evenly: with n of them a
-    covariance repeats itself after 2 pi (n - 1) / (highest - lowest), which the domain should not exceed. On a
-    plane the factors' are n wave vectors spread evenly over a half ring: about pi^2 n / (2 highest) is as far
-    as a covariance can die down.
+    covariance repeats itself after 2 pi (n - 1) / (highest - lowest), which the domain should not exceed. On
+    a plane the factors' are n wave vectors spread evenly over a half ring: about 5 sqrt(n) / highest is as
+    far as a covariance dies down before it comes back.
     """
 
     lowest: float = 0.4
@@ -65,8 +65,8 @@ class Rotary(nn.Module):
     """Coordinates [B, N, X] to the rotation of vectors with `depth` channels.
 
     Each pair of channels turns by the product of x with its own wave vector. These lie along the axes, or for
-    the factors of a covariance on a plane (`even`) in all directions: sums of waves along the axes alone could
-    not make a covariance die down with distance.
+    the factors of a covariance on a plane (`even`) in all directions: sums of waves along the axes alone
+    could not make a covariance die down with distance.
     """
 
     waves: Tensor

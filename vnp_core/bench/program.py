@@ -126,7 +126,7 @@ def print_tables(
     titles: Mapping[str, str],
     tables: Mapping[str, Sequence[str]],
 ) -> None:
-    """For each split with a title, and each task of it, a table of models by metrics for each set of metrics."""
+    """For each split with a title, and each task of it: tables of models by metrics, one a set of metrics."""
     markdown = import_extra("rich.markdown").Markdown
     for split, title in titles.items():
         for task in dict.fromkeys(row.task for row in rows if row.split == split):

@@ -223,9 +223,7 @@ def _bits(
         "bits_point": point_score(prediction.log_probs(y, mask), mask),
         "bits_joint": joint_score(prediction.joint_log_probs(y, mask), mask),
     }
-    return {
-        name: -(score / y.shape[-1] + math.log(step)) / math.log(2) for name, score in nats.items()
-    }
+    return {name: -(score / y.shape[-1] + math.log(step)) / math.log(2) for name, score in nats.items()}
 
 
 def _draw_share(prediction: GaussianMixture, mask: Bool[Tensor, "B M"]) -> Float[Tensor, "B"]:

@@ -22,12 +22,12 @@ PATCHES = "vnp-patches"
 """The same model on patches of the masked picture."""
 
 SIGMA_FLOOR = 0.05
-"""Smallest standard deviation that any system can predict: 12.75 grey levels, as transformer neural processes
-were published with on pictures. Half of all pixels of Fashion-MNIST are exactly black, where a density without
-a floor grows without bound; under this one a channel scores at most 2.077 nats."""
+"""Smallest standard deviation that any system can predict: 12.75 grey levels, with which transformer neural
+processes were published on pictures. Half of all pixels of Fashion-MNIST are exactly black, where a density
+without a floor grows without bound; under this one a channel scores at most 2.077 nats."""
 
 _PLACE = FourierConfig(count=8, octaves=4.5)
-"""Pictures are not the same everywhere: absolute places, from one period on [-2, 2] to one on three pixels."""
+"""Pictures are not the same everywhere: absolute places, from one period on [-2, 2] to one on 2.5 pixels."""
 _VNP = ProcessConfig(
     x_dim=2,
     sigma_floor=SIGMA_FLOOR,
@@ -50,9 +50,23 @@ SYSTEMS_2D: dict[str, System] = {
     for system in (
         System(OURS, "vnp", _VNP, _VNP_OBJECTIVE, _MUON, draws=50),
         System("tnp", "tnp", TNPConfig(width=144, hidden=380, sigma_floor=SIGMA_FLOOR), _MIXTURE, _ADAMW),
-        System("anp", "anp", ANPConfig(width=192, latent_dim=192, sigma_floor=SIGMA_FLOOR), _LATENT, _ADAMW, draws=50),
+        System(
+            "anp",
+            "anp",
+            ANPConfig(width=192, latent_dim=192, sigma_floor=SIGMA_FLOOR),
+            _LATENT,
+            _ADAMW,
+            draws=50,
+        ),
         System("cnp", "cnp", CNPConfig(width=464, sigma_floor=SIGMA_FLOOR), _MIXTURE, _ADAMW),
-        System("np", "np", NPConfig(width=344, latent_dim=344, sigma_floor=SIGMA_FLOOR), _LATENT, _ADAMW, draws=50),
+        System(
+            "np",
+            "np",
+            NPConfig(width=344, latent_dim=344, sigma_floor=SIGMA_FLOOR),
+            _LATENT,
+            _ADAMW,
+            draws=50,
+        ),
         System(
             PATCHES,
             "vnp",

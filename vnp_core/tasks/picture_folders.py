@@ -21,8 +21,8 @@ from vnp_core.tasks.pictures import Pictures
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 """Files with other endings in a folder are no pictures, and are passed over."""
 
-ReadPicture = Callable[[Path], np.ndarray]
-"""From a file to its RGBA [H, W, 4], 8 bits; raises `DataError` for one that is none, damaged or too large."""
+ReadPicture = Callable[[Path], Any]
+"""From a file to an array RGBA [H, W, 4] of bytes; raises `DataError` for what is no picture, or damaged."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def read_pictures(
     return Pictures(torch.stack(squares), torch.tensor(kept))
 
 
-def prepared(rgba: np.ndarray, preparation: Preparation, name: str) -> UInt8[Tensor, "C S S"]:
+def prepared(rgba: Any, preparation: Preparation, name: str) -> UInt8[Tensor, "C S S"]:
     """One picture as its set needs it. Raises `DataError` where it is smaller than that."""
     height, width = rgba.shape[:2]
     side = min(height, width)
@@ -98,7 +98,7 @@ def prepared(rgba: np.ndarray, preparation: Preparation, name: str) -> UInt8[Ten
 
 
 def shrunk(picture: Float[Tensor, "C H W"], size: int) -> Float[Tensor, "C S S"]:
-    """A square picture by area averages: each new pixel is the mean of all that it covers, shares included."""
+    """A square picture by area averages: a new pixel is the mean of all that it covers, shares included."""
     side = picture.shape[-1]
     if side == size:
         return picture

@@ -10,6 +10,7 @@ Every batch is a function of seed and step. It is drawn where the pictures lie: 
 so that training waits for nothing; tests keep their pictures on the CPU, and are the same everywhere.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -54,8 +55,8 @@ class PictureTasksConfig:
                 raise ConfigError(f"{name} is a range of counts from {least} on; given was ({low}, {high}).")
         if self.batch_size < 1 or self.contexts[1] + self.targets[0] > self.total:
             raise ConfigError(
-                f"batch_size is 1 or more, and {self.contexts[1]} contexts with {self.targets[0]} targets must "
-                f"fit into a total of {self.total}; given was {self}."
+                f"batch_size is 1 or more, and {self.contexts[1]} contexts with {self.targets[0]} targets "
+                f"must fit into a total of {self.total}; given was {self}."
             )
 
     @classmethod
@@ -99,7 +100,9 @@ class PictureTasks:
             if height % factor or width % factor:
                 raise ConfigError(f"'{kind}' needs sides that {factor} divides; {self.name} has {height}.")
             if factor > 1 and self.as_grids:
-                raise ConfigError(f"A coarse grid ('{kind}') is no part of the fine one: patches cannot read it.")
+                raise ConfigError(
+                    f"A coarse grid ('{kind}') is no part of the fine one: patches cannot read it."
+                )
 
     @property
     def y_dim(self) -> int:
@@ -115,20 +118,18 @@ class PictureTasks:
         host = step_generator(self.seed, step)
         kinds = self.config.kinds
         kind = kinds[int(torch.randint(len(kinds), (), generator=host))] if len(kinds) > 1 else kinds[0]
-        contexts, targets = draw_counts(
-            self.config.contexts, self.config.targets, self.config.total, host
-        )
+        contexts, targets = draw_counts(self.config.contexts, self.config.targets, self.config.total, host)
         device = self.pictures.pixels.device
         drawing = host
         if device.type != "cpu":
             drawing = Generator(device).manual_seed(host.initial_seed())
-        size = (self.config.batch_size,)
+        size, pixels = (self.config.batch_size,), math.prod(self.pictures.size)
         chosen = torch.randint(len(self.pictures.labels), size, generator=drawing, device=device)
         values = levels_to_values(self.pictures.pixels[chosen])
         if kind in COARSE:
             return coarse_tasks(values, COARSE[kind])
         if kind == "random":
-            order = torch.rand(*size, values[0, 0].numel(), generator=drawing, device=device).argsort(dim=-1)
+            order = torch.rand(*size, pixels, generator=drawing, device=device).argsort(dim=-1)
             known, asked = order[:, :contexts], order[:, contexts : contexts + targets]
         else:
             known, asked = _cut(values, kind, drawing)

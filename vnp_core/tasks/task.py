@@ -78,7 +78,9 @@ class GridTaskSource(TaskSource, Protocol):
 def as_grids(source: TaskSource) -> TaskSource:
     """The same tasks with grids as their contexts. Raises `ConfigError` where they come from no grid."""
     if not isinstance(source, GridTaskSource):
-        raise ConfigError(f"Tasks of {source.name} lie on no grid, which patches need. Use a model of points.")
+        raise ConfigError(
+            f"Tasks of {source.name} lie on no grid, which patches need. Use a model of points."
+        )
     return source.gridded()
 
 
