@@ -13,6 +13,7 @@ Results are one JSON file, with figures beside it. Runs, weights and scores that
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -26,7 +27,6 @@ from vnp_core.errors import InterruptedRunError, exit_on_error
 from vnp_core.results import Stopwatch, write_results
 from vnp_core.tasks.picture_data import Opening, open_pictures
 from vnp_core.tasks.picture_tasks import PictureTaskKind
-from vnp_nerf.pictures import read_rgba
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights" / "2d"
 
@@ -60,6 +60,13 @@ class Bench2D(Options):
     """Folder of the weights that --eval-only reads."""
 
 
+def read_picture(path: Path) -> Any:
+    """The pixels of a picture file; only sets of such files need Pillow."""
+    from vnp_nerf.pictures import read_rgba
+
+    return read_rgba(path)
+
+
 def quick(config: Bench2D) -> Bench2D:
     """The same in a minute."""
     kept = tuple(name for name in config.models if name in (OURS, "tnp", PATCHES))
@@ -89,7 +96,7 @@ def main(config: Bench2D) -> None:
     systems = systems_of(config)
     if not config.train_only:
         import_extra("matplotlib.figure")  # what is missing is told now, and not after hours of training
-    opening = Opening(read_rgba, config.cache, config.size, config.grey, config.strict, console.print)
+    opening = Opening(read_picture, config.cache, config.size, config.grey, config.strict, console.print)
     data = open_pictures(config.data, opening)
     study = build_study(config, output, console)
     stopwatch = Stopwatch("bench_2d", config.seed, study.device)

@@ -137,7 +137,7 @@ class Study:
         described = {"weights": entry.sha256, "draws": draws, "seed": self.seed}
         if entry.system.reads_grids:
             test = replace(test, source=as_grids(test.source))
-        return self._blockwise(f"{entry.system.name}-on-{test.task}", test, described, compute)
+        return self.by_blocks(f"{entry.system.name}-on-{test.task}", test, described, compute)
 
     def autoregressive(self, entry: Entry, test: HeldOut, draws: int) -> TaskScores:
         """`ll_joint` of every task of a test, one target after another."""
@@ -155,7 +155,7 @@ class Study:
 
         described = {"weights": entry.sha256, "draws": draws, "seed": self.seed}
         name = f"{entry.system.name}-autoregressive-on-{test.task}"
-        return self._blockwise(name, test, described, compute, size=8)
+        return self.by_blocks(name, test, described, compute, size=8)
 
     def ceiling(self, name: str, test: HeldOut) -> TaskScores:
         """The scores of an exact Gaussian process on a test of one."""
@@ -165,9 +165,9 @@ class Study:
         def compute(batches: Sequence[TaskBatch], _block: int) -> TaskScores:
             return ceiling_scores(name, cast("Sequence[GaussianProcessBatch]", batches), process)
 
-        return self._blockwise(f"{name}-on-{test.task}", test, {}, compute)
+        return self.by_blocks(f"{name}-on-{test.task}", test, {}, compute)
 
-    def _blockwise(
+    def by_blocks(
         self,
         name: str,
         test: HeldOut,
@@ -175,6 +175,10 @@ class Study:
         compute: Callable[[Sequence[TaskBatch], int], TaskScores],
         size: int = BLOCK,
     ) -> dict[str, Tensor]:
+        """What `compute` finds of every task of a test, so many batches at once; kept on disk under `name`.
+
+        `described` says what else the numbers depend on. Batches come on the study's device.
+        """
         described = {**described, "tasks": test.described, "task": test.task, "batches": test.batches}
 
         def block(index: int) -> TaskScores:

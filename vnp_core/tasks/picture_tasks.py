@@ -123,13 +123,13 @@ class PictureTasks:
         drawing = host
         if device.type != "cpu":
             drawing = Generator(device).manual_seed(host.initial_seed())
-        size, pixels = (self.config.batch_size,), math.prod(self.pictures.size)
-        chosen = torch.randint(len(self.pictures.labels), size, generator=drawing, device=device)
+        size, pixels = self.config.batch_size, math.prod(self.pictures.size)
+        chosen = torch.randint(len(self.pictures.labels), (size,), generator=drawing, device=device)
         values = levels_to_values(self.pictures.pixels[chosen])
         if kind in COARSE:
             return coarse_tasks(values, COARSE[kind])
         if kind == "random":
-            order = torch.rand(*size, pixels, generator=drawing, device=device).argsort(dim=-1)
+            order = torch.rand(size, pixels, generator=drawing, device=device).argsort(dim=-1)
             known, asked = order[:, :contexts], order[:, contexts : contexts + targets]
         else:
             known, asked = _cut(values, kind, drawing)

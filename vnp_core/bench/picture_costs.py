@@ -1,0 +1,118 @@
+"""What it costs to complete a large picture, from points and from patches: seconds and bytes against pixels.
+
+Half of all pixels are known. Encoding is measured by itself, and with the decoding of all pixels in chunks,
+which is what a user waits for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from vnp_core.bench.encoding_cost import Cost, fastest, peak_bytes
+from vnp_core.model import ProcessConfig, VersatileNeuralProcess
+from vnp_core.observations import Observations, grid_coordinates
+from vnp_core.results import Row
+from vnp_core.tasks.picture_tasks import chosen_pixels, observed_grid
+from vnp_core.tokenizers import PatchTokenizerConfig, PointTokenizerConfig
+
+POINTS, PATCHES = "points", "patches"
+"""The two ways to read a picture."""
+CHUNK = 1024
+"""Pixels that are decoded at once."""
+
+
+@dataclass(frozen=True)
+class PictureCost:
+    """Of one picture: to encode what is known of it, and to complete it."""
+
+    side: int
+    encoding: Cost
+    completion: Cost
+
+
+def picture_costs(
+    config: ProcessConfig,
+    sides: dict[str, Sequence[int]],
+    *,
+    patch: int = 8,
+    device: torch.device | str = "cpu",
+) -> dict[str, list[PictureCost]]:
+    """Costs of both ways, by name, for square pictures of these sides: one draw, weights without training.
+
+    Full attention over points grows with the square of their number, so each way has sides of its own.
+    """
+    device = torch.device(device)
+    tokenizers = {POINTS: PointTokenizerConfig(), PATCHES: PatchTokenizerConfig(patch=patch)}
+    if isinstance(config.tokenizer, PointTokenizerConfig):
+        tokenizers[POINTS] = config.tokenizer
+    found: dict[str, list[PictureCost]] = {}
+    for name, tokenizer in tokenizers.items():
+        model = VersatileNeuralProcess(replace(config, tokenizer=tokenizer)).eval().to(device)
+        found[name] = [_cost(model, side, device) for side in sorted(sides[name])]
+    return found
+
+
+def picture_cost_rows(costs: dict[str, list[PictureCost]], model: str) -> list[Row]:
+    """Seconds and bytes of each, and how many times cheaper patches are at sides that both have."""
+    rows: list[Row] = []
+
+    def row(name: str, side: int, work: str, metric: str, value: float) -> None:
+        condition = f"side={side},work={work}"
+        rows.append(Row(f"{model}-{name}", "pictures", "speed", condition, metric, value, None, 1))
+
+    points = {cost.side: cost for cost in costs[POINTS]}
+    for name, curve in costs.items():
+        for cost in curve:
+            for work, part in (("encoding", cost.encoding), ("completion", cost.completion)):
+                row(name, cost.side, work, "seconds", part.seconds)
+                row(name, cost.side, work, "peak_bytes", part.peak_bytes)
+                if name == PATCHES and cost.side in points:
+                    other = points[cost.side].encoding if work == "encoding" else points[cost.side].completion
+                    row(name, cost.side, work, "ratio_seconds", other.seconds / part.seconds)
+                    row(name, cost.side, work, "ratio_bytes", other.peak_bytes / max(1, part.peak_bytes))
+    return rows
+
+
+def field_means(
+    model: VersatileNeuralProcess,
+    context: Observations,
+    x: Float[Tensor, "B M 2"],
+    draws: int,
+    generator: Generator | None,
+    *,
+    chunk: int = CHUNK,
+) -> Float[Tensor, "B M C"]:
+    """The mean over draws at each x, so many places at a time: chunks change nothing, and save memory."""
+    tokens = model.encode(context)
+    field = model.decode(tokens, model.infer(tokens).sample(draws, generator))
+    return torch.cat([field(part).mean for part in x.split(chunk, dim=1)], dim=1)
+
+
+def _cost(model: VersatileNeuralProcess, side: int, device: torch.device) -> PictureCost:
+    generator = torch.Generator().manual_seed(side)
+    values = torch.rand(1, model.config.y_dim, side, side, generator=generator) - 0.5
+    known = torch.randperm(side * side, generator=generator)[None, : side * side // 2]
+    in_patches = isinstance(model.config.tokenizer, PatchTokenizerConfig)
+    read = observed_grid if in_patches else chosen_pixels
+    context: Observations = read(values.to(device), known.to(device))
+    x = rearrange(grid_coordinates(side, side, device), "h w two -> 1 (h w) two")
+
+    def waited(result: object) -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    def encode() -> None:
+        waited(model.encode(context))
+
+    def complete() -> None:
+        waited(field_means(model, context, x, 1, None))
+
+    with torch.inference_mode():
+        encoding, completion = (
+            Cost(side * side, fastest(work, least=1), peak_bytes(work, device)) for work in (encode, complete)
+        )
+    return PictureCost(side, encoding, completion)
