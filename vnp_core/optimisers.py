@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from vnp_core.errors import ConfigError
+from vnp_core.muon import StackedMuon
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ def build_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.op
     optimisers: list[torch.optim.Optimizer] = []
     if hidden:
         # Scaled so that its steps are as long as AdamW's: one learning rate serves both.
-        muon = torch.optim.Muon(hidden, config.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-        optimisers.append(muon)
+        optimisers.append(StackedMuon(hidden, config.lr, weight_decay=decay))
     optimisers.append(torch.optim.AdamW(rest, config.lr, betas=config.betas, weight_decay=decay))
     return optimisers
 

@@ -42,19 +42,23 @@ class RotaryConfig:
 
 
 class Rotation(NamedTuple):
-    """The turns of N places: what `Rotary` makes of their coordinates."""
+    """The turns of N places, for both halves of a vector at once: what `Rotary` makes of their coordinates."""
 
-    cosines: Float[Tensor, "B 1 N F"]
-    sines: Float[Tensor, "B 1 N F"]
+    cosines: Float[Tensor, "B 1 N 2F"]
+    sines: Float[Tensor, "B 1 N 2F"]
+    """Those of the first half are negative."""
+
+    @classmethod
+    def by(cls, angles: Float[Tensor, "B 1 N F"]) -> "Rotation":
+        """The turns by these angles, in radians."""
+        cosines, sines = angles.cos(), angles.sin()
+        return cls(torch.cat([cosines, cosines], dim=-1), torch.cat([-sines, sines], dim=-1))
 
     def turn(self, values: Float[Tensor, "B h N 2F"]) -> Float[Tensor, "B h N 2F"]:
         """The vector of each place turned by its own angles: channel i with channel i + F."""
         first, second = values.chunk(2, dim=-1)
-        turned = (
-            first * self.cosines - second * self.sines,
-            first * self.sines + second * self.cosines,
-        )
-        return torch.cat(turned, dim=-1).to(values.dtype)
+        swapped = torch.cat([second, first], dim=-1)
+        return (values * self.cosines + swapped * self.sines).to(values.dtype)
 
     def turn_back(self, values: Float[Tensor, "B h N 2F"]) -> Float[Tensor, "B h N 2F"]:
         """The inverse of `turn`."""
@@ -90,7 +94,7 @@ class Rotary(nn.Module):
         """The turns at x, in float32 or better: a bfloat16 angle of many radians means nothing."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         angles = (x[..., None] * self.waves.to(x.dtype)).sum(-2)[:, None]  # [B, 1, N, F]
-        return Rotation(angles.cos(), angles.sin())
+        return Rotation.by(angles)
 
 
 def _log_spaced(lowest: float, highest: float, count: int) -> Float[Tensor, "count"]:

@@ -30,6 +30,7 @@ from vnp_core.bench.weight_average import WeightAverage
 from vnp_core.checkpoints import load_into
 from vnp_core.config import to_dict
 from vnp_core.errors import ConfigError, DivergenceError, InterruptedRunError, OutputExistsError
+from vnp_core.likelihoods import accumulator
 from vnp_core.objectives import CollapseMonitor
 from vnp_core.optimisers import OptimiserConfig, build_optimisers, set_rate
 from vnp_core.process_objectives import LossTerms
@@ -239,15 +240,17 @@ class _Run:
         loss = learner(work)
         self.fabric.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        value = float(self.fabric.all_reduce(loss.detach(), reduce_op="mean"))
-        if not (math.isfinite(value) and math.isfinite(float(norm))):
-            self._diverged(value, float(norm), rate)
+        loss = self.fabric.all_reduce(loss.detach(), reduce_op="mean")
+        terms = cast(LossTerms, work.terms)
+        numbers, norm, levels = _read_numbers(loss, norm, terms)
+        if not (math.isfinite(numbers["loss"]) and math.isfinite(norm)):
+            self._diverged(numbers["loss"], norm, rate)
         for stepper in steppers:
             stepper.step()
         self.average.update(self.model, state.step)
         state.step += 1
         self.unsaved = True
-        self._keep(value, rate, cast(LossTerms, work.terms))
+        self._keep({"lr": rate, **numbers}, levels)
         if time.monotonic() - self.saved >= self.trainer.checkpoint_seconds:
             self.save()
 
@@ -271,13 +274,8 @@ class _Run:
         }
         write_state(self.trainer.folder, self.state, self.trainer.description)
 
-    def _keep(self, loss: float, rate: float, terms: LossTerms) -> None:
+    def _keep(self, numbers: dict[str, float], levels: int) -> None:
         """Notes the numbers of a step, and closes a row of the history when it is time."""
-        numbers = {"loss": loss, "lr": rate} | {name: float(value) for name, value in terms.log.items()}
-        levels: list[float] = []
-        if terms.kl is not None:
-            levels = [float(mean) for mean in terms.kl.detach().flatten(0, -2).mean(0)]
-        numbers |= {f"kl{level}": value for level, value in enumerate(levels)}
         pending = self.state.pending
         for name, number in numbers.items():
             pending.setdefault(name, []).append(number)
@@ -285,7 +283,7 @@ class _Run:
             return
         means = {name: math.fsum(values) / len(values) for name, values in pending.items()}
         pending.clear()
-        kl = [means.pop(f"kl{level}") for level in range(len(levels))]
+        kl = [means.pop(f"kl{level}") for level in range(levels)]
         self.state.history.append(HistoryRow(self.state.step, means, kl))
         message = collapse_message(self.state.history)
         if message and not self.collapse:
@@ -300,6 +298,16 @@ class _Run:
             f"The weights before that step are kept in {self.trainer.folder}. Start anew with a lower "
             f"learning rate (it was {rate:.2g}) or a tighter clip ({self.config.clip:g})."
         )
+
+
+def _read_numbers(loss: Tensor, norm: Tensor, terms: LossTerms) -> tuple[dict[str, float], float, int]:
+    """What is noted of a step, the gradient's norm, and the number of levels: one read of a GPU for all."""
+    kind = accumulator(loss.device)
+    levels = [] if terms.kl is None else list(terms.kl.detach().flatten(0, -2).mean(0))
+    logged = {"loss": loss, **terms.log} | {f"kl{level}": value for level, value in enumerate(levels)}
+    together = torch.stack([value.to(loss.device, kind) for value in (norm, *logged.values())])
+    first, *values = cast("list[float]", cast(Any, together).tolist())
+    return dict(zip(logged, values, strict=True)), first, len(levels)
 
 
 def collapse_message(history: list[HistoryRow]) -> str | None:

@@ -1,6 +1,7 @@
 """An exponential moving average of a model's weights, which predicts better than the last step's do."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,13 @@ class WeightAverage:
     def update(self, model: nn.Module, step: int) -> None:
         """Takes in the weights after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        trained = {name for name, _ in model.named_parameters()}
-        for name, tensor in model.state_dict().items():
-            if name in trained:
-                self.tensors[name].lerp_(tensor, 1 - decay)
-            else:
-                self.tensors[name].copy_(tensor)
+        trained = dict(model.named_parameters())
+        cast(Any, torch)._foreach_lerp_(
+            [self.tensors[name] for name in trained], list(trained.values()), 1 - decay
+        )
+        for name, buffer in model.named_buffers():
+            if name in self.tensors:
+                self.tensors[name].copy_(buffer)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Goes on from an average of before."""
