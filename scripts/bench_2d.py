@@ -18,15 +18,27 @@ from typing import Any
 import tyro
 
 from vnp_core.bench.extra import import_extra
+from vnp_core.bench.one_dimension import Extent
 from vnp_core.bench.picture_families import picture_family
 from vnp_core.bench.program import Options, build_console, build_study, entries_of, print_tables
 from vnp_core.bench.systems import System, find_system
 from vnp_core.bench.systems_2d import OURS, PATCHES, SIGMA_FLOOR, SYSTEMS_2D, with_floor
 from vnp_core.bench.two_dimensions import PictureExtent, PictureMeasurements
 from vnp_core.errors import InterruptedRunError, exit_on_error
+from vnp_core.model import ProcessConfig
 from vnp_core.results import Stopwatch, write_results
 from vnp_core.tasks.picture_data import Opening, open_pictures
 from vnp_core.tasks.picture_tasks import PictureTaskKind
+
+EXTENT, PICTURES = Extent(draw_tasks=1600), PictureExtent()
+QUICK_EXTENT = Extent(draws=(1, 8), draw_tasks=32)
+QUICK_PICTURES = PictureExtent(
+    contexts=(10, 50),
+    curve_tasks=8,
+    samples=4,
+    sides={"points": (16, 28), "patches": (16, 28, 64)},
+    timed=(28, 2, 2),
+)
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights" / "2d"
 
@@ -73,9 +85,9 @@ def quick(config: Bench2D) -> Bench2D:
     return replace(
         config,
         models=kept or config.models[:1],
-        steps=min(config.steps, 40),
-        batch_size=min(config.batch_size, 8),
-        test_tasks=min(config.test_tasks, 64),
+        steps=min(config.steps, 30),
+        batch_size=min(config.batch_size, 4),
+        test_tasks=min(config.test_tasks, 32),
         draws=min(config.draws, 8),
         replace=not config.resume,
     )
@@ -111,9 +123,12 @@ def main(config: Bench2D) -> None:
     entries = entries_of(config, study, family, systems)
     if config.train_only or not study.fabric.is_global_zero:
         return
-    extent = PictureExtent.quick() if config.quick else PictureExtent()
-    found = PictureMeasurements(study, extent, output.parent, output.stem)
+    extents = (QUICK_EXTENT, QUICK_PICTURES) if config.quick else (EXTENT, PICTURES)
+    found = PictureMeasurements(study, extents[0], output.parent, output.stem, pictures=extents[1])
     found.measure(family, entries)
+    ours = SYSTEMS_2D[OURS].model
+    if isinstance(ours, ProcessConfig):
+        found.picture_costs(replace(ours, y_dim=family.train.y_dim))
     titles = {"test": "as in training", "unseen": "classes never seen", "block": "a missing block"}
     tables = {
         "log-likelihood, nats a target": ("ll_joint", "ll_point", "ll_context"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, reduce
+from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Generator, Tensor
 
@@ -88,7 +88,7 @@ def completion_scores(found: Completion) -> TaskScores:
     each = psnr(found.samples, truth.expand_as(found.samples), mask)
     scores["psnr_best"], scores["psnr_sample"] = each.amax(1), each.mean(1)
     scores["psnr_sample_mean"] = psnr(found.samples.mean(1), found.truth, unseen)
-    spread = reduce(found.samples.double().std(1), "b c h w -> b h w", "mean")
+    spread = found.samples.double().std(1).mean(1)  # [B, H, W]
     for name, where in (("unseen", unseen), ("seen", found.given)):
         total, count = spread.masked_fill(~where, 0.0).sum((1, 2)), where.sum((1, 2))
         scores[f"spread_{name}"] = total / count  # NaN where no pixel was given
@@ -129,9 +129,7 @@ def pixel_indices(x: Float[Tensor, "B M 2"], size: tuple[int, int]) -> Int64[Ten
     return rows * size[1] + columns
 
 
-def _functions(
-    prediction: GaussianMixture, samples: int, generator: Generator
-) -> Float[Tensor, "B K M Y"]:
+def _functions(prediction: GaussianMixture, samples: int, generator: Generator) -> Float[Tensor, "B K M Y"]:
     functions = function_samples(prediction, generator)
     if functions.shape[1] == 1 and type(prediction) is not GaussianMixture:
         more = [function_samples(prediction, generator) for _ in range(samples - 1)]

@@ -18,7 +18,7 @@ from vnp_core.bench.families import Family, HeldOut
 from vnp_core.bench.figures import Curve, draw_context_curves
 from vnp_core.bench.gp_regression import NAME as GP
 from vnp_core.bench.gp_regression import GaussianProcessRegression
-from vnp_core.bench.one_dimension import Extent, Measurements
+from vnp_core.bench.one_dimension import Measurements
 from vnp_core.bench.picture_costs import (
     PATCHES,
     POINTS,
@@ -30,7 +30,7 @@ from vnp_core.bench.picture_families import coarse_test, sized_picture_test
 from vnp_core.bench.picture_figures import draw_completions, draw_picture_costs, draw_super_resolution
 from vnp_core.bench.scoring import TaskScores, score_rows, score_tasks
 from vnp_core.bench.study import Entry
-from vnp_core.bench.systems_2d import OURS, SYSTEMS_2D
+from vnp_core.bench.systems_2d import OURS
 from vnp_core.model import ProcessConfig
 from vnp_core.results import Row
 from vnp_core.tasks.picture_tasks import COARSE, PictureTasks
@@ -38,10 +38,9 @@ from vnp_core.tasks.task import TaskBatch, as_grids, step_generator
 
 
 @dataclass(frozen=True)
-class PictureExtent(Extent):
-    """How much is measured besides the systems' own tests; what 1D alone has is not read."""
+class PictureExtent:
+    """How much is measured of whole pictures."""
 
-    draw_tasks: int = 1600
     contexts: tuple[int, ...] = (10, 50, 200)
     """Numbers of known pixels at which whole pictures are completed; half of all comes on top."""
     curve_tasks: int = 512
@@ -50,19 +49,19 @@ class PictureExtent(Extent):
     """Functions that are sampled of each picture."""
     gp_contexts: int = 50
     """The most known pixels that Gaussian process regression is asked with."""
-    pictured: tuple[int, ...] = (1,)
-    """Which pictures of the test are in the figures."""
     sides: dict[str, tuple[int, ...]] = field(
         default_factory=lambda: {POINTS: (28, 64, 128, 178), PATCHES: (28, 64, 128, 178, 256, 512)}
     )
     """Sizes of pictures whose completion is timed, from points and from patches."""
+    timed: tuple[int, int, int] = (64, 16, 8)
+    """Pixels a side, pictures and draws of the batch whose completion is timed."""
 
 
 @dataclass
 class PictureMeasurements(Measurements):
     """Rows so far, and where figures go: FOLDER/STEM-what-family.png."""
 
-    extent: PictureExtent = field(default_factory=PictureExtent)
+    pictures: PictureExtent = field(default_factory=PictureExtent)
 
     def measure(self, family: Family, entries: Sequence[Entry]) -> None:
         """All that is measured of one family's systems."""
@@ -74,7 +73,7 @@ class PictureMeasurements(Measurements):
             if entry.system.name == OURS:
                 self.draws(entry, family.tests[0])
         self.figures_of(family, entries)
-        self.speed(family, entries)
+        self.speed(family, [entry for entry in entries if not entry.system.reads_grids])
 
     def completions(self, family: Family, entries: Sequence[Entry]) -> None:
         """Whole pictures from several numbers of pixels: quality, likelihood, and where samples differ."""
@@ -82,7 +81,7 @@ class PictureMeasurements(Measurements):
         for contexts in self._contexts(test):
             sized = self._completion(test, contexts)
             scored = {entry.system.name: self._completed(entry, sized) for entry in entries}
-            if contexts <= self.extent.gp_contexts:
+            if contexts <= self.pictures.gp_contexts:
                 scored[GP] = self._regression(family, sized, entries[0].system.sigma_floor)
             for name, scores in scored.items():
                 place = (name, test.task, "curve", f"contexts={contexts}")
@@ -106,7 +105,7 @@ class PictureMeasurements(Measurements):
     def super_resolution(self, family: Family, entries: Sequence[Entry]) -> None:
         """Two and four times as many pixels a side: scores of models, and quality beside interpolation."""
         for kind, factor in COARSE.items():
-            test = coarse_test(family.tests[0], kind, self.extent.curve_tasks, self.study.seed)
+            test = coarse_test(family.tests[0], kind, self.pictures.curve_tasks, self.study.seed)
             if test is None:
                 self.log(f"{family.name}: sides that {factor} does not divide, no enlargement by it")
                 continue
@@ -142,39 +141,38 @@ class PictureMeasurements(Measurements):
 
     def picture_costs(self, config: ProcessConfig) -> None:
         """What it costs to complete ever larger pictures, from points and from patches."""
-        largest = {name: max(sides) for name, sides in self.extent.sides.items()}
+        largest = {name: max(sides) for name, sides in self.pictures.sides.items()}
         self.log(f"completing pictures of up to {largest} pixels a side")
-        costs = picture_costs(config, self.extent.sides, device=self.study.device)
+        costs = picture_costs(config, self.pictures.sides, device=self.study.device)
         self.rows += picture_cost_rows(costs, OURS)
         draw_picture_costs(self._figure("costs"), costs)
-        seconds = completion_seconds(SYSTEMS_2D[OURS].model, 64, 16, 8, self.study.device)
-        condition = "side=64,batch=16,draws=8"
+        side, batch, draws = self.pictures.timed
+        seconds = completion_seconds(config, side, batch, draws, self.study.device)
+        condition = f"side={side},batch={batch},draws={draws}"
         self.rows.append(Row(OURS, "pictures", "speed", condition, "seconds", seconds, None, 1))
 
     def _contexts(self, test: HeldOut) -> list[int]:
         """Numbers of known pixels that a picture has room for, and half of all."""
         height, width = _size(test)
         half = height * width // 2
-        return [count for count in self.extent.contexts if count < half] + [half]
+        return [count for count in self.pictures.contexts if count < half] + [half]
 
     def _completion(self, test: HeldOut, contexts: int) -> HeldOut:
         """Pictures of which so many pixels are known, and all others asked for."""
         height, width = _size(test)
         asked = height * width - contexts
-        return sized_picture_test(test, contexts, asked, self.extent.curve_tasks, self.study.seed)
+        return sized_picture_test(test, contexts, asked, self.pictures.curve_tasks, self.study.seed)
 
     def _completed(self, entry: Entry, test: HeldOut) -> TaskScores:
         """Scores of an entry's completions, with its likelihood scores beside."""
-        scores, samples = dict(self.study.scores(entry, test, entry.system.draws)), self.extent.samples
+        scores, samples = dict(self.study.scores(entry, test, entry.system.draws)), self.pictures.samples
         source = as_grids(test.source) if entry.system.reads_grids else test.source
 
         def compute(batches: Sequence[TaskBatch], block: int) -> TaskScores:
             generator = step_generator(self.study.seed, block, samples)
             draws = min(entry.system.draws, samples)
             return _joined(
-                completion_scores(
-                    complete(entry.process, batch, _size(test), draws, samples, generator)
-                )
+                completion_scores(complete(entry.process, batch, _size(test), draws, samples, generator))
                 for batch in batches
             )
 
@@ -191,7 +189,9 @@ class PictureMeasurements(Measurements):
 
         def compute(batches: Sequence[TaskBatch], block: int) -> TaskScores:
             generator = step_generator(self.study.seed, block)
-            found = [complete(model, batch, _size(test), 1, self.extent.samples, generator) for batch in batches]
+            found = [
+                complete(model, batch, _size(test), 1, self.pictures.samples, generator) for batch in batches
+            ]
             scores = score_tasks(model, batches, 1, block, context=False, step=test.step)
             return scores | _joined(completion_scores(each) for each in found)
 

@@ -1,4 +1,4 @@
-"""How close pictures are to the truth: PSNR and SSIM, each of a batch, on brightness from 0 to 1, in float64."""
+"""How close pictures are to the truth: PSNR and SSIM of batches, on brightness from 0 to 1, in float64."""
 
 import torch
 import torch.nn.functional as F

@@ -117,7 +117,7 @@ class PictureTasks:
         """The tasks of one step."""
         host = step_generator(self.seed, step)
         kinds = self.config.kinds
-        kind = kinds[int(torch.randint(len(kinds), (), generator=host))] if len(kinds) > 1 else kinds[0]
+        kind = kinds[int(torch.randint(len(kinds), (), generator=host))]
         contexts, targets = draw_counts(self.config.contexts, self.config.targets, self.config.total, host)
         device = self.pictures.pixels.device
         drawing = host
