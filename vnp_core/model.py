@@ -44,6 +44,8 @@ class ProcessConfig:
     """Rank of the targets' covariance under one draw; 0 makes them independent."""
     rotary: RotaryConfig | None = None
     """Let attention, and the factors of a correlated head, see places relative to each other."""
+    factor_rotary: RotaryConfig | None = None
+    """Frequencies of the factors alone; None takes those of `rotary`."""
     tokenizer: TokenizerConfig = field(default_factory=PointTokenizerConfig)
     """From observations to tokens."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -101,7 +103,10 @@ class VersatileNeuralProcess(nn.Module):
         else:
             self.latents = PooledLatents(config.latents, config.decoder.width, config.y_dim, config.y_dim)
         self.head, outputs = build_head(config.y_dim, config.rank, config.sigma_floor)
-        self.factor_rotary = self._rotary(config.rank, even=True) if config.rank else None
+        factors = config.factor_rotary or config.rotary
+        self.factor_rotary = (
+            Rotary(factors, config.x_dim, config.rank, even=True) if config.rank and factors else None
+        )
         self.decoder = Decoder(
             config.decoder,
             config.latents,
@@ -111,9 +116,9 @@ class VersatileNeuralProcess(nn.Module):
             self._rotary(config.decoder.width // config.decoder.heads),
         )
 
-    def _rotary(self, depth: int, *, even: bool = False) -> Rotary | None:
+    def _rotary(self, depth: int) -> Rotary | None:
         rotary = self.config.rotary
-        return None if rotary is None else Rotary(rotary, self.config.x_dim, depth, even=even)
+        return None if rotary is None else Rotary(rotary, self.config.x_dim, depth)
 
     def encode(self, context: Observations) -> Tokens:
         """The context's tokens."""

@@ -24,7 +24,9 @@ class RotaryConfig:
     """Which angular frequencies coordinates turn channels at, in radians a unit.
 
     Attention spaces them evenly in their logarithm, the factors of a correlated head evenly: with n of them a
-    covariance repeats itself after 2 pi (n - 1) / (highest - lowest), which the domain should not exceed.
+    covariance repeats itself after 2 pi (n - 1) / (highest - lowest), which the domain should not exceed. On
+    a plane the factors' are n wave vectors spread evenly over a half ring: about 5 sqrt(n) / highest is as
+    far as a covariance dies down before it comes back.
     """
 
     lowest: float = 0.4
@@ -64,9 +66,14 @@ class Rotation(NamedTuple):
 
 
 class Rotary(nn.Module):
-    """Coordinates [B, N, X] to the rotation of vectors with `depth` channels."""
+    """Coordinates [B, N, X] to the rotation of vectors with `depth` channels.
 
-    frequencies: Tensor
+    Each pair of channels turns by the product of x with its own wave vector. These lie along the axes, or for
+    the factors of a covariance on a plane (`even`) in all directions: sums of waves along the axes alone
+    could not make a covariance die down with distance.
+    """
+
+    waves: Tensor
 
     def __init__(self, config: RotaryConfig, x_dim: int, depth: int, *, even: bool = False) -> None:
         super().__init__()
@@ -75,16 +82,32 @@ class Rotary(nn.Module):
                 f"Rotations through {x_dim} coordinates need a multiple of {2 * x_dim} channels, in each head"
                 f" and in the rank; given were {depth}."
             )
-        spaced = torch.linspace if even else _log_spaced
-        frequencies = spaced(config.lowest, config.highest, depth // (2 * x_dim))
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        if even and x_dim == 2:
+            waves = _half_ring(config.lowest, config.highest, depth // 2)
+        else:
+            spaced = torch.linspace if even else _log_spaced
+            frequencies = spaced(config.lowest, config.highest, depth // (2 * x_dim))
+            waves = rearrange(torch.eye(x_dim)[..., None] * frequencies, "x a f -> x (a f)")
+        self.register_buffer("waves", waves, persistent=False)
 
     def forward(self, x: Float[Tensor, "B N X"]) -> Rotation:
         """The turns at x, in float32 or better: a bfloat16 angle of many radians means nothing."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        angles = rearrange(x[..., None] * self.frequencies.to(x.dtype), "b n x f -> b 1 n (x f)")
+        angles = (x[..., None] * self.waves.to(x.dtype)).sum(-2)[:, None]  # [B, 1, N, F]
         return Rotation.by(angles)
 
 
 def _log_spaced(lowest: float, highest: float, count: int) -> Float[Tensor, "count"]:
     return torch.logspace(math.log10(lowest), math.log10(highest), count)
+
+
+def _half_ring(lowest: float, highest: float, count: int) -> Float[Tensor, "2 count"]:
+    """Vectors between two lengths in half of all directions, each with the same area to itself.
+
+    Their angles go on by the golden ratio, which leaves no direction out and repeats nothing.
+    """
+    place = torch.arange(count, dtype=torch.float64)
+    shares = (place + 0.5) / count
+    lengths = (lowest**2 + shares * (highest**2 - lowest**2)).sqrt()
+    angles = math.pi * (place * (math.sqrt(5) - 1) / 2 % 1)
+    return (torch.stack([angles.cos(), angles.sin()]) * lengths).float()

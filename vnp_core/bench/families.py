@@ -43,6 +43,8 @@ class HeldOut:
     """What they are, as JSON values."""
     process: GaussianProcessConfig | None = None
     """The Gaussian process that they come from, where there is one: its score is known exactly."""
+    step: float | None = None
+    """Distance of neighbouring values where these come in steps: scores are then given in bits too."""
 
     @property
     def batch_size(self) -> int:

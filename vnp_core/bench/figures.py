@@ -48,18 +48,18 @@ class Curve:
 
 def draw_predictions(path: Path, rows: Sequence[Sequence[Panel]]) -> None:
     """One row a number of contexts, one column a model; all axes alike in a row."""
-    figure = _figure(2.9 * len(rows[0]), 2.2 * len(rows))
+    figure = new_figure(2.9 * len(rows[0]), 2.2 * len(rows))
     axes = figure.subplots(len(rows), len(rows[0]), squeeze=False, sharex=True, sharey="row")
     for row, panels in enumerate(rows):
         for column, panel in enumerate(panels):
             axis = axes[row][column]
-            x = _array(panel.x)
-            band = (_array(panel.low), _array(panel.high))
+            x = to_array(panel.x)
+            band = (to_array(panel.low), to_array(panel.high))
             axis.fill_between(x, *band, color=COLOURS[0], alpha=0.18, linewidth=0)
-            axis.plot(x, _array(panel.samples.mT), color=COLOURS[0], linewidth=0.6, alpha=0.7)
-            axis.plot(x, _array(panel.mean), color="black", linewidth=1.0)
-            axis.plot(*_array(panel.truth.mT), ".", color=COLOURS[1], markersize=3)
-            axis.plot(*_array(panel.context.mT), "o", color="black", markersize=3.5)
+            axis.plot(x, to_array(panel.samples.mT), color=COLOURS[0], linewidth=0.6, alpha=0.7)
+            axis.plot(x, to_array(panel.mean), color="black", linewidth=1.0)
+            axis.plot(*to_array(panel.truth.mT), ".", color=COLOURS[1], markersize=3)
+            axis.plot(*to_array(panel.context.mT), "o", color="black", markersize=3.5)
             if row == 0:
                 axis.set_title(panel.title, fontsize=9)
             if column == 0:
@@ -68,16 +68,16 @@ def draw_predictions(path: Path, rows: Sequence[Sequence[Panel]]) -> None:
     figure.legend(
         handles=_prediction_handles(), loc="outside lower center", ncols=5, fontsize=8, frameon=False
     )
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def draw_context_curves(path: Path, panels: Mapping[str, Sequence[Curve]]) -> None:
     """Each panel a score, each line a model; ceilings are dashed and black."""
-    figure = _figure(4.2 * len(panels), 3.4)
+    figure = new_figure(4.2 * len(panels), 3.4)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (score, curves) in zip(axes, panels.items(), strict=True):
         dashes = iter(("--", ":", "-."))
-        colours = _colours([curve.name for curve in curves if not curve.ceiling])
+        colours = colours_of([curve.name for curve in curves if not curve.ceiling])
         for curve in curves:
             style = {"color": "black", "linestyle": next(dashes)} if curve.ceiling else {}
             style = style or {"color": colours[curve.name], "marker": "o", "markersize": 3}
@@ -86,16 +86,16 @@ def draw_context_curves(path: Path, panels: Mapping[str, Sequence[Curve]]) -> No
             )
         axis.set_xlabel("contexts")
         axis.set_ylabel(score)
-    _write(figure, path, legend=axes[0])
+    write_figure(figure, path, legend=axes[0])
 
 
 def draw_calibration(path: Path, levels: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:
     """Share of targets inside the central intervals, left; on the right the same minus what was promised."""
-    figure = _figure(8.4, 3.6)
+    figure = new_figure(8.4, 3.6)
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
     right.axhline(0, color="black", linewidth=0.8, linestyle="--")
-    for name, colour in _colours(list(curves)).items():
+    for name, colour in colours_of(list(curves)).items():
         left.plot(levels, curves[name], color=colour, linewidth=1.2, label=name)
         off = [share - level for share, level in zip(curves[name], levels, strict=True)]
         right.plot(levels, off, color=colour, linewidth=1.2)
@@ -103,15 +103,15 @@ def draw_calibration(path: Path, levels: Sequence[float], curves: Mapping[str, S
     right.set_ylabel("share minus probability (below 0: too sure)")
     for axis in (left, right):
         axis.set_xlabel("probability of the central interval")
-    _write(figure, path, legend=left)
+    write_figure(figure, path, legend=left)
 
 
 def draw_training(path: Path, histories: Mapping[str, Sequence[HistoryRow]]) -> None:
     """The loss of each system against steps; and the KL of each latent level, where a posterior is drawn."""
     with_kl = {name: rows for name, rows in histories.items() if any(row.kl for row in rows)}
-    figure = _figure(8.4 if with_kl else 4.6, 3.6)
+    figure = new_figure(8.4 if with_kl else 4.6, 3.6)
     axes = figure.subplots(1, 2 if with_kl else 1, squeeze=False)[0]
-    colours = _colours(list(histories))
+    colours = colours_of(list(histories))
     for name, rows in histories.items():
         steps = [row.step for row in rows]
         axes[0].plot(
@@ -133,14 +133,14 @@ def draw_training(path: Path, histories: Mapping[str, Sequence[HistoryRow]]) -> 
         axes[1].set_ylabel("KL of a latent level, nats (top level solid)")
     for axis in axes:
         axis.set_xlabel("step")
-    _write(figure, path, legend=axes[0])
+    write_figure(figure, path, legend=axes[0])
 
 
-def draw_costs(path: Path, costs: Mapping[str, Sequence[Cost]]) -> None:
-    """Time and memory of an encoding against the number of contexts, both logarithmic."""
-    figure = _figure(8.4, 3.4)
+def draw_costs(path: Path, costs: Mapping[str, Sequence[Cost]], label: str = "contexts") -> None:
+    """Time and memory of some work against its size, both logarithmic."""
+    figure = new_figure(8.4, 3.4)
     left, right = figure.subplots(1, 2)
-    for name, colour in _colours(list(costs)).items():
+    for name, colour in colours_of(list(costs)).items():
         sizes = [cost.contexts for cost in costs[name]]
         style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "label": name}
         left.loglog(sizes, [cost.seconds for cost in costs[name]], **style)
@@ -149,25 +149,28 @@ def draw_costs(path: Path, costs: Mapping[str, Sequence[Cost]]) -> None:
     right.set_ylabel("most memory, MiB")
     ticker = import_extra("matplotlib.ticker")
     for axis in (left, right):
-        axis.set_xlabel("contexts")
+        axis.set_xlabel(label)
         for side in (axis.xaxis, axis.yaxis):
             side.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
             side.set_minor_formatter(ticker.NullFormatter())
-    _write(figure, path, legend=left)
+    write_figure(figure, path, legend=left)
 
 
-def _array(values: Tensor) -> Any:
+def to_array(values: Tensor) -> Any:
+    """As NumPy's array, for matplotlib."""
     return cast(Any, values.detach().cpu()).numpy()
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of so many inches."""
     # No pyplot: it would keep every figure, and look for a screen.
     figure = import_extra("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.05)
     return figure
 
 
-def _colours(names: Sequence[str]) -> dict[str, str]:
+def colours_of(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each line, in the order of the lines."""
     return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)}
 
 
@@ -190,7 +193,8 @@ def _prediction_handles() -> list[Any]:
     ]
 
 
-def _write(figure: Any, path: Path, legend: Any = None) -> None:
+def write_figure(figure: Any, path: Path, legend: Any = None) -> None:
+    """Writes the figure whole or not at all, with the legend of an axis on its right."""
     if legend is not None:
         handles, labels = legend.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)

@@ -1,6 +1,9 @@
 """How well a model predicts tasks: every score of every task, and the rows that results are made of.
 
 `ll_point` and `ll_joint` are nats a target and never mixed; `ll_context` is `ll_point` at the context itself;
+`bits_point` and `bits_joint`, of values that come in steps, are bits a channel of the steps' probabilities:
+minus the score, in base 2, of values spread evenly over their step, plus the logarithm of its width. They
+compare with any model of 8-bit pictures, and lower is better;
 `coverage50` and `coverage90` are shares of targets inside the central intervals; `crps` has the units of y;
 `draw_share` is the share of the predicted variance that lies between the draws' means: 0 where latents say
 nothing.
@@ -24,7 +27,17 @@ from vnp_core.observations import Grid, Observations, PointSet
 from vnp_core.results import Row, mean_row
 from vnp_core.tasks.task import TaskBatch, join_tasks, step_generator
 
-SCORES = ("ll_point", "ll_joint", "ll_context", "coverage50", "coverage90", "crps", "draw_share")
+SCORES = (
+    "ll_point",
+    "ll_joint",
+    "ll_context",
+    "bits_point",
+    "bits_joint",
+    "coverage50",
+    "coverage90",
+    "crps",
+    "draw_share",
+)
 """What is measured of each task."""
 
 LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -51,12 +64,14 @@ def score_tasks(
     seed: int,
     *,
     context: bool = True,
+    step: float | None = None,
     portions: Portions | None = None,
 ) -> TaskScores:
     """Every score of every task, in the order of the batches, with `draws` draws of the latents.
 
     Batches of about one size are predicted together, padded. `seed` makes the draws. Without `context`,
-    `ll_context` stays NaN, and less than half of the work is left.
+    `ll_context` stays NaN, and less than half of the work is left. With the `step` between neighbouring
+    values there are scores in bits.
     """
     order = sorted(range(len(batches)), key=lambda index: _size(batches[index]))
     scores: list[tuple[list[int], TaskScores]] = []
@@ -65,12 +80,18 @@ def score_tasks(
             chosen = [batches[index] for index in portion]
             joined = chosen[0] if len(chosen) == 1 else join_tasks(chosen)
             generator = step_generator(seed, number)
-            scores.append((portion, score_batch(model, joined, draws, generator, context=context)))
+            scores.append((portion, score_batch(model, joined, draws, generator, context=context, step=step)))
     return _in_order(batches, scores)
 
 
 def score_batch(
-    model: Process, batch: TaskBatch, draws: int, generator: torch.Generator, *, context: bool = True
+    model: Process,
+    batch: TaskBatch,
+    draws: int,
+    generator: torch.Generator,
+    *,
+    context: bool = True,
+    step: float | None = None,
 ) -> TaskScores:
     """Every score of every task of one batch."""
     given, targets = _points(batch.context).cleared(), batch.targets.cleared()
@@ -88,6 +109,8 @@ def score_batch(
     y, mask = targets.y, targets.mask
     scores["ll_point"] = point_score(prediction.log_probs(y, mask), mask)
     scores["ll_joint"] = joint_score(prediction.joint_log_probs(y, mask), mask)
+    if step is not None:
+        scores |= _bits(prediction, targets, step, generator)
     scores["crps"] = crps(prediction, y, mask)
     scores["calibration"] = calibration_curve(prediction, y, LEVELS, mask)
     scores["draw_share"] = _draw_share(prediction, mask)
@@ -188,6 +211,19 @@ def _part(prediction: GaussianMixture, points: slice) -> GaussianMixture:
     """The same prediction at some of its targets: all that it holds is target by target."""
     parts = {name: value[:, :, points] for name, value in vars(prediction).items()}
     return type(prediction)(**parts)
+
+
+def _bits(
+    prediction: GaussianMixture, targets: PointSet, step: float, generator: torch.Generator
+) -> TaskScores:
+    """Both scores of values spread evenly over their steps, in bits a channel (Theis et al. 2016)."""
+    spread = torch.rand(targets.y.shape, generator=generator, device=generator.device).to(targets.y) - 0.5
+    y, mask = targets.y + step * spread, targets.mask
+    nats = {
+        "bits_point": point_score(prediction.log_probs(y, mask), mask),
+        "bits_joint": joint_score(prediction.joint_log_probs(y, mask), mask),
+    }
+    return {name: -(score / y.shape[-1] + math.log(step)) / math.log(2) for name, score in nats.items()}
 
 
 def _draw_share(prediction: GaussianMixture, mask: Bool[Tensor, "B M"]) -> Float[Tensor, "B"]:

@@ -26,7 +26,7 @@ from vnp_core.observations import PointSet
 from vnp_core.process_objectives import LossTerms, process_loss
 from vnp_core.results import hardware_name
 from vnp_core.tasks.gaussian_processes import GaussianProcessBatch
-from vnp_core.tasks.task import TaskBatch, step_generator
+from vnp_core.tasks.task import TaskBatch, as_grids, step_generator
 
 BLOCK = 50
 """Batches that are scored together, and kept on disk together."""
@@ -100,7 +100,8 @@ class Study:
             fabric=self.fabric,
             log=self.log,
         )
-        trained = trainer.fit(model, family.train, loss, self.start)
+        source = as_grids(family.train) if system.reads_grids else family.train
+        trained = trainer.fit(model, source, loss, self.start)
         card = {
             "trained_on": family.name,
             "tasks": family.described,
@@ -136,10 +137,12 @@ class Study:
         def compute(batches: Sequence[TaskBatch], block: int) -> TaskScores:
             seed = int(step_generator(self.seed, block, draws).initial_seed())
             with_context = block < CONTEXT_BLOCKS
-            return score_tasks(entry.process, batches, draws, seed, context=with_context)
+            return score_tasks(entry.process, batches, draws, seed, context=with_context, step=test.step)
 
         described = {"weights": entry.sha256, "draws": draws, "seed": self.seed}
-        return self._blockwise(f"{entry.system.name}-on-{test.task}", test, described, compute)
+        if entry.system.reads_grids:
+            test = replace(test, source=as_grids(test.source))
+        return self.by_blocks(f"{entry.system.name}-on-{test.task}", test, described, compute)
 
     def autoregressive(self, entry: Entry, test: HeldOut, draws: int) -> TaskScores:
         """`ll_joint` of every task of a test, one target after another."""
@@ -157,7 +160,7 @@ class Study:
 
         described = {"weights": entry.sha256, "draws": draws, "seed": self.seed}
         name = f"{entry.system.name}-autoregressive-on-{test.task}"
-        return self._blockwise(name, test, described, compute, size=8)
+        return self.by_blocks(name, test, described, compute, size=8)
 
     def ceiling(self, name: str, test: HeldOut) -> TaskScores:
         """The scores of an exact Gaussian process on a test of one."""
@@ -167,9 +170,9 @@ class Study:
         def compute(batches: Sequence[TaskBatch], _block: int) -> TaskScores:
             return ceiling_scores(name, cast("Sequence[GaussianProcessBatch]", batches), process)
 
-        return self._blockwise(f"{name}-on-{test.task}", test, {}, compute)
+        return self.by_blocks(f"{name}-on-{test.task}", test, {}, compute)
 
-    def _blockwise(
+    def by_blocks(
         self,
         name: str,
         test: HeldOut,
@@ -177,6 +180,10 @@ class Study:
         compute: Callable[[Sequence[TaskBatch], int], TaskScores],
         size: int = BLOCK,
     ) -> dict[str, Tensor]:
+        """What `compute` finds of every task of a test, so many batches at once; kept on disk under `name`.
+
+        `described` says what else the numbers depend on. Batches come on the study's device.
+        """
         described = {**described, "tasks": test.described, "task": test.task, "batches": test.batches}
 
         def block(index: int) -> TaskScores:

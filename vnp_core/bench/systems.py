@@ -16,6 +16,7 @@ from vnp_core.model import ProcessConfig, VersatileNeuralProcess
 from vnp_core.optimisers import OptimiserConfig
 from vnp_core.peers import ANP, CNP, NP, TNP, ANPConfig, CNPConfig, NPConfig, TNPConfig
 from vnp_core.process_objectives import ObjectiveConfig
+from vnp_core.tokenizers import PatchTokenizerConfig
 
 ModelConfig = ProcessConfig | CNPConfig | NPConfig | ANPConfig | TNPConfig | ConvGNPConfig
 
@@ -62,6 +63,13 @@ class System:
     def sigma_floor(self) -> float:
         """Smallest standard deviation that the model can predict."""
         return getattr(self.model, "sigma_floor", 0.0)
+
+    @property
+    def reads_grids(self) -> bool:
+        """Whether what it is told comes as a partly observed grid, and not as points."""
+        return isinstance(self.model, ProcessConfig) and isinstance(
+            self.model.tokenizer, PatchTokenizerConfig
+        )
 
 
 def describe(system: System) -> dict[str, Any]:

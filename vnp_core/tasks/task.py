@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -64,6 +64,24 @@ class TaskSource(Protocol):
     def batch(self, step: int) -> TaskBatch:
         """The tasks of one step (0, 1, ...): a function of the source's own seed and `step` alone."""
         ...
+
+
+@runtime_checkable
+class GridTaskSource(TaskSource, Protocol):
+    """A source whose contexts can come as partly observed grids too."""
+
+    def gridded(self) -> TaskSource:
+        """The same tasks with grids as their contexts."""
+        ...
+
+
+def as_grids(source: TaskSource) -> TaskSource:
+    """The same tasks with grids as their contexts. Raises `ConfigError` where they come from no grid."""
+    if not isinstance(source, GridTaskSource):
+        raise ConfigError(
+            f"Tasks of {source.name} lie on no grid, which patches need. Use a model of points."
+        )
+    return source.gridded()
 
 
 def step_generator(seed: int, step: int, stream: int = 0) -> torch.Generator:

@@ -8,19 +8,19 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vnp_core.errors import DataError, MissingDependencyError, SceneNotFoundError
+from vnp_core.errors import DataError, SceneNotFoundError
+from vnp_core.packages import debian_page, unpack_debian
 from vnp_nerf.making.mesh import Mesh
 from vnp_nerf.making.meshes import load_mesh, z_up_rotation
 
 PACKAGE = "sweethome3d-furniture"
-PACKAGE_PAGE = "https://packages.debian.org/sweethome3d-furniture"
+PACKAGE_PAGE = debian_page(PACKAGE)
 HELD_OUT_SET = "KatorLegaz"
 DEFECTS = frozenset({"flat", "thin", "heavy", "coplanar"})
 TWINS = frozenset({"plug/switch/socket"})
@@ -141,16 +141,7 @@ def fetch_package(work: Path, deb: Path | None = None) -> Path:
     unpacked = work / "objects"
     if (unpacked / "complete").is_file():
         return unpacked
-    if deb is not None and not deb.is_file():
-        raise DataError(f"{deb} doesn't exist; give the package file from {PACKAGE_PAGE}")
-    work.mkdir(parents=True, exist_ok=True)
-    if deb is None:
-        _run(["apt-get", "download", PACKAGE], work, "or download it by hand and give it with --deb")
-        deb = next(iter(sorted(work.glob(f"{PACKAGE}_*.deb"))), None)
-        if deb is None:
-            raise DataError(f"apt-get download {PACKAGE} left no file in {work}; give one with --deb")
-    package = work / "package"
-    _run(["dpkg-deb", "-x", str(deb.resolve()), str(package.resolve())], work, "or give --package-dir")
+    package = unpack_debian(PACKAGE, work, deb, advice="or fetch it by hand and give it with --deb")
     extract_archives(package, unpacked)
     shutil.rmtree(package)
     return unpacked
@@ -220,16 +211,3 @@ def credits(objects: Iterable[FurnitureObject], splits: Mapping[str, Sequence[st
 
 def _hash(seed: int, text: str) -> str:
     return hashlib.sha256(f"{seed}/{text}".encode()).hexdigest()
-
-
-def _run(command: list[str], folder: Path, advice: str) -> None:
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    except FileNotFoundError as error:
-        raise MissingDependencyError(
-            f"{command[0]} isn't on this machine: use Debian or Ubuntu, {advice}"
-        ) from error
-    if done.returncode:
-        raise DataError(
-            f"`{' '.join(command)}` failed ({done.stderr.strip()[-300:]}); check the network, {advice}"
-        )
