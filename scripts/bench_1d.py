@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 import tyro
 from rich.console import Console
 from rich.markdown import Markdown
@@ -65,7 +66,7 @@ class Bench1D:
     """Its column that says which function a row is of."""
     noise: float = 0.02
     """Standard deviation of the noise on the Gaussian processes; other values are no published protocol."""
-    steps: int = 10_000
+    steps: int = 8_000
     """Training steps of each system."""
     batch_size: int = 128
     """Tasks in a training batch."""
@@ -118,14 +119,22 @@ def quick(config: Bench1D) -> Bench1D:
     )
 
 
-def families_of(config: Bench1D) -> list[Family]:
+def families_of(config: Bench1D, device: torch.device) -> list[Family]:
     """What is trained on. Raises `ConfigError` for names that are none."""
+    drawn_on = device if device.type == "cuda" else torch.device("cpu")
     seed, batch_size, test_tasks = config.seed, config.batch_size, config.test_tasks
     if config.csv is not None:
         table = CsvTable(config.csv, config.csv_x, config.csv_y, config.csv_task)
         return [csv_family(table, seed=seed, batch_size=batch_size, test_tasks=test_tasks)]
     return [
-        build_family(name, seed=seed, batch_size=batch_size, test_tasks=test_tasks, noise=config.noise)
+        build_family(
+            name,
+            seed=seed,
+            batch_size=batch_size,
+            test_tasks=test_tasks,
+            noise=config.noise,
+            device=drawn_on,
+        )
         for name in config.kernels
     ]
 
@@ -195,12 +204,12 @@ def main(config: Bench1D) -> None:
         precision=config.precision,
         log_every=max(1, min(100, config.steps // 20)),
     )
-    families = families_of(config)
+    fabric = build_fabric(trainer, config.accelerator)
+    families = families_of(config, fabric.device)
     # What is missing or misspelt is told now, and not after hours of training.
     kinds = {system.kind for place in range(len(families)) for system in systems_of(config, place)}
     for package in ("matplotlib.figure", *(["neuralprocesses.torch"] if "convgnp" in kinds else [])):
         import_extra(package)
-    fabric = build_fabric(trainer, config.accelerator)
     stopwatch = Stopwatch("bench_1d", config.seed, fabric.device)
     study = Study(
         config.runs or output.with_suffix(""),

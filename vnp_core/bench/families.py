@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
+
 from vnp_core.config import nearest, to_dict
 from vnp_core.errors import ConfigError
 from vnp_core.tasks.csv_tasks import read_csv_tasks
@@ -76,8 +78,18 @@ class CsvTable:
     """Column that says which function a row is of."""
 
 
-def build_family(name: str, *, seed: int, batch_size: int, test_tasks: int, noise: float = 0.02) -> Family:
+def build_family(
+    name: str,
+    *,
+    seed: int,
+    batch_size: int,
+    test_tasks: int,
+    noise: float = 0.02,
+    device: torch.device | str = "cpu",
+) -> Family:
     """A family by name. Training batches hold `batch_size` tasks, those of tests 16, as published.
+
+    Gaussian processes to train on are drawn on `device`; tests always on the CPU, the same everywhere.
 
     Raises `ConfigError`, naming the nearest, for an unknown name.
     """
@@ -97,7 +109,7 @@ def build_family(name: str, *, seed: int, batch_size: int, test_tasks: int, nois
         process_test(kernel, "test" if kernel == name else "ood", seed, batches, noise)
         for kernel in (name, *SHIFTED.get(name, ()))
     ]
-    return Family(name, GaussianProcessTasks(config, seed), to_dict(config), tuple(tests))
+    return Family(name, GaussianProcessTasks(config, seed, device), to_dict(config), tuple(tests))
 
 
 def process_test(kernel: KernelName, split: str, seed: int, batches: int, noise: float) -> HeldOut:
