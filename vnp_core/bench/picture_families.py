@@ -41,10 +41,10 @@ def picture_family(
 
 
 def sized_picture_test(test: HeldOut, contexts: int, targets: int, tasks: int, seed: int) -> HeldOut:
-    """The same pictures at exactly so many known pixels."""
+    """The same pictures at exactly so many known pixels; those of a smaller number are among them."""
     source = _picture_source(test)
     config = replace(source.config, batch_size=min(16, tasks)).sized(contexts, targets)
-    return _test(test.task, test.split, source.pictures, config, seed + contexts, tasks)
+    return _test(test.task, test.split, source.pictures, config, seed, tasks)
 
 
 def coarse_test(test: HeldOut, kind: PictureTaskKind, tasks: int, seed: int) -> HeldOut | None:
