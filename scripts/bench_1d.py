@@ -24,7 +24,7 @@ from vnp_core.bench.families import FAMILIES, CsvTable, Family, build_family, cs
 from vnp_core.bench.one_dimension import Extent, Measurements
 from vnp_core.bench.study import Entry, Study, weights_name
 from vnp_core.bench.systems import System, find_system
-from vnp_core.bench.systems_1d import LEVELS_1D, OURS, SYSTEMS_1D
+from vnp_core.bench.systems_1d import ABLATIONS_1D, OURS, SYSTEMS_1D
 from vnp_core.bench.trainer import TrainerConfig, build_fabric
 from vnp_core.checkpoints import checkpoint_paths
 from vnp_core.errors import CheckpointError, ConfigError, InterruptedRunError, exit_on_error
@@ -65,9 +65,9 @@ class Bench1D:
     """Its column that says which function a row is of."""
     noise: float = 0.02
     """Standard deviation of the noise on the Gaussian processes; other values are no published protocol."""
-    steps: int = 20_000
+    steps: int = 10_000
     """Training steps of each system."""
-    batch_size: int = 64
+    batch_size: int = 128
     """Tasks in a training batch."""
     test_tasks: int = 48_000
     """Tasks in each test."""
@@ -81,6 +81,8 @@ class Bench1D:
     """Go on with the runs that are there."""
     replace: bool = False
     """Forget the runs that are there."""
+    train_only: bool = False
+    """Train, and score nothing: weights are left in --runs, to be scored by a call with --resume."""
     eval_only: bool = False
     """Score the weights of --weights, and train nothing."""
     weights: Path = WEIGHTS
@@ -147,11 +149,11 @@ def entries_of(config: Bench1D, study: Study, family: Family, place: int) -> lis
 
 def measure(found: Measurements, family: Family, entries: Sequence[Entry], first: bool) -> None:
     """All that is measured of one family's systems."""
-    ablations = set(LEVELS_1D.values()) - {OURS}
+    plain = [entry for entry in entries if entry.system.name not in ABLATIONS_1D]
     found.training(family, entries)
     found.tests(family, entries)
     found.predictions(family, entries)
-    found.context_curves(family, [entry for entry in entries if entry.system.name not in ablations])
+    found.context_curves(family, plain)
     found.speed(family, entries)
     for entry in entries:
         if first and entry.system.name == OURS:
@@ -181,6 +183,8 @@ def main(config: Bench1D) -> None:
         config = quick(config)
     if config.resume and config.replace:
         raise ConfigError("--resume goes on with the runs that --replace forgets. Give one of the two.")
+    if config.train_only and config.eval_only:
+        raise ConfigError("--train-only and --eval-only leave nothing to do. Give one of the two.")
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
@@ -211,6 +215,9 @@ def main(config: Bench1D) -> None:
     found = Measurements(study, extent, output.parent, output.stem)
     trained = [entries_of(config, study, family, place) for place, family in enumerate(families)]
     if not fabric.is_global_zero:
+        return
+    if config.train_only:
+        console.print(f"weights: {study.folder / 'weights'}")
         return
     if not any(trained):
         raise CheckpointError(f"{config.weights} has no weights of these systems. Leave out --eval-only.")

@@ -43,10 +43,10 @@ class Attention(nn.Module):
         `rotation` is that of the places where the context lies, if these matter.
         """
         both = self.to_keys_values(context)
-        keys, values = rearrange(both, "b t (two h d) -> two b h t d", two=2, h=self.heads)
+        both = rearrange(both, "b t (two_h d) -> b two_h t d", two_h=2 * self.heads)
         if rotation is not None:
-            keys, values = rotation.turn(keys), rotation.turn(values)
-        return KeysValues(keys, values)
+            both = rotation.turn(both)
+        return KeysValues(*both.chunk(2, dim=1))
 
     def forward(
         self,

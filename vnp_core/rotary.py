@@ -42,7 +42,7 @@ class RotaryConfig:
 
 
 class Rotation(NamedTuple):
-    """The turns of N places, for both halves of a vector at once: what `Rotary` makes of their coordinates."""
+    """The turns of N places, for both halves of a vector: what `Rotary` makes of their coordinates."""
 
     cosines: Float[Tensor, "B 1 N 2F"]
     sines: Float[Tensor, "B 1 N 2F"]

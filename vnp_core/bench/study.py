@@ -48,7 +48,7 @@ class Entry:
     metadata: dict[str, Any]
     """Its card."""
     history: list[HistoryRow]
-    """How training went; empty where only the weights are there."""
+    """How training went, as its card tells; empty where it tells nothing."""
 
     @property
     def process(self) -> Process:
@@ -111,12 +111,13 @@ class Study:
             "torch": str(torch.__version__),
             "seed": self.seed,
             "collapse": trained.collapse,
+            "history": [row.brief() for row in trained.history],
         }
         path = self.folder / "weights" / name
         if self.fabric.is_global_zero:
             save_system(path, system, model, card, half=self.half)
         self.fabric.barrier()
-        return replace(self.load(path), history=trained.history)
+        return self.load(path)
 
     def load(self, path: Path) -> Entry:
         """A system from its file of weights."""
@@ -124,7 +125,11 @@ class Study:
         if "trained_on" not in metadata:
             raise CheckpointError(f"{path} does not say what it was trained on: no weights of a benchmark.")
         digest = hashlib.sha256(checkpoint_paths(path)[0].read_bytes()).hexdigest()
-        return Entry(system, metadata["trained_on"], model.to(self.device), digest, metadata, [])
+        try:
+            history = [HistoryRow(*row) for row in metadata.get("history", [])]
+        except TypeError as error:
+            raise CheckpointError(f"The history in the card of {path} is none: {error}.") from error
+        return Entry(system, metadata["trained_on"], model.to(self.device), digest, metadata, history)
 
     def scores(self, entry: Entry, test: HeldOut, draws: int) -> TaskScores:
         """Every score of every task of a test."""

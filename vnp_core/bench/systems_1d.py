@@ -33,13 +33,18 @@ _VNP = ProcessConfig(
 _VNP_OBJECTIVE = ObjectiveConfig(kind="mixture", draws=4, point_weight=0.5)
 _MUON = OptimiserConfig(kind="muon", lr=3e-3, weight_decay=0.01)
 _ADAMW = OptimiserConfig(lr=1e-3, weight_decay=0.01)
+"""For the outside model, which is made of convolutions; all others learn faster by Muon."""
 _LATENT = ObjectiveConfig(kind="elbo", beta=BetaSchedule(1.0, 2000), free_nats=0.1)
 _MIXTURE = ObjectiveConfig(kind="mixture")
+_ELBO = replace(_LATENT, point_weight=0.5)
+"""The paper's objective, with the same share of the score per point as ours."""
 
 
-def _vnp(name: str, *, levels: int = 2, rank: int = _RANK) -> System:
+def _vnp(
+    name: str, *, levels: int = 2, rank: int = _RANK, objective: ObjectiveConfig = _VNP_OBJECTIVE
+) -> System:
     model = replace(_VNP, rank=rank, latents=replace(_VNP.latents, levels=levels))
-    objective = _VNP_OBJECTIVE if levels else replace(_VNP_OBJECTIVE, draws=1)
+    objective = objective if levels else replace(objective, draws=1)
     return System(name, "vnp", model, objective, _MUON, draws=50 if levels else 1)
 
 
@@ -48,10 +53,12 @@ SYSTEMS_1D: dict[str, System] = {
     for system in (
         _vnp(OURS),
         _vnp("vnp-diagonal", rank=0),
-        System("cnp", "cnp", CNPConfig(width=256), _MIXTURE, _ADAMW),
-        System("np", "np", NPConfig(width=188, latent_dim=188), _LATENT, _ADAMW, draws=50),
-        System("anp", "anp", ANPConfig(width=104, latent_dim=104), _LATENT, _ADAMW, draws=50),
-        System("tnp", "tnp", TNPConfig(width=84, hidden=176), _MIXTURE, _ADAMW),
+        _vnp("vnp-diagonal-L0", rank=0, levels=0),
+        _vnp("vnp-elbo", objective=_ELBO),
+        System("cnp", "cnp", CNPConfig(width=256), _MIXTURE, _MUON),
+        System("np", "np", NPConfig(width=188, latent_dim=188), _LATENT, _MUON, draws=50),
+        System("anp", "anp", ANPConfig(width=104, latent_dim=104), _LATENT, _MUON, draws=50),
+        System("tnp", "tnp", TNPConfig(width=84, hidden=176), _MIXTURE, _MUON),
         System("convgnp", "convgnp", ConvGNPConfig(channels=70, rank=_RANK), _MIXTURE, _ADAMW),
         *(_vnp(f"vnp-L{levels}", levels=levels) for levels in (0, 1, 4)),
     )
@@ -60,6 +67,9 @@ SYSTEMS_1D: dict[str, System] = {
 
 PEERS_1D = ("cnp", "np", "anp", "tnp", "convgnp")
 """The models of others."""
+
+ABLATIONS_1D = ("vnp-diagonal", "vnp-diagonal-L0", "vnp-elbo", "vnp-L0", "vnp-L1", "vnp-L4")
+"""Ours with something changed: independent targets, the paper's objective, other numbers of levels."""
 
 LEVELS_1D = {0: "vnp-L0", 1: "vnp-L1", 2: OURS, 4: "vnp-L4"}
 """Which system has how many latent levels."""

@@ -29,6 +29,11 @@ class HistoryRow:
     kl: list[float]
     """KL of each latent level in nats, top level first; empty where no posterior is drawn."""
 
+    def brief(self) -> list[Any]:
+        """The row as JSON values of five digits, for a card; `HistoryRow(*brief)` leads back."""
+        values = {name: float(f"{value:.5g}") for name, value in self.values.items()}
+        return [self.step, values, [float(f"{value:.5g}") for value in self.kl]]
+
 
 @dataclass
 class TrainingState:
