@@ -121,7 +121,10 @@ def main(config: Bench2D) -> None:
         device="cpu" if config.eval_only else study.device,
     )
     entries = entries_of(config, study, family, systems)
-    if config.train_only or not study.fabric.is_global_zero:
+    if not study.fabric.is_global_zero:
+        return
+    if config.train_only:
+        console.print(f"weights: {study.folder / 'weights'}")
         return
     extents = (QUICK_EXTENT, QUICK_PICTURES) if config.quick else (EXTENT, PICTURES)
     found = PictureMeasurements(study, extents[0], output.parent, output.stem, pictures=extents[1])

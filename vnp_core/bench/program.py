@@ -20,7 +20,7 @@ from vnp_core.tables import markdown_table
 class Options:
     """Flags of every benchmark that trains systems."""
 
-    steps: int = 20_000
+    steps: int = 10_000
     """Training steps of each system."""
     batch_size: int = 64
     """Tasks in a training batch."""
