@@ -131,7 +131,7 @@ def main(config: Bench2D) -> None:
     found.measure(family, entries)
     ours = SYSTEMS_2D[OURS].model
     if isinstance(ours, ProcessConfig):
-        found.picture_costs(replace(ours, y_dim=family.train.y_dim))
+        found.picture_costs(replace(ours, x_dim=2, y_dim=family.train.y_dim))
     titles = {"test": "as in training", "unseen": "classes never seen", "block": "a missing block"}
     tables = {
         "log-likelihood, nats a target": ("ll_joint", "ll_point", "ll_context"),
