@@ -20,13 +20,21 @@ import tyro
 from vnp_core.bench.extra import import_extra
 from vnp_core.bench.one_dimension import Extent
 from vnp_core.bench.picture_families import picture_family
-from vnp_core.bench.program import Options, build_console, build_study, entries_of, print_tables
+from vnp_core.bench.program import (
+    Options,
+    build_console,
+    build_study,
+    entries_of,
+    finish,
+    no_weights,
+    print_tables,
+)
 from vnp_core.bench.systems import System, find_system
 from vnp_core.bench.systems_2d import OURS, PATCHES, SIGMA_FLOOR, SYSTEMS_2D, with_floor
 from vnp_core.bench.two_dimensions import PictureExtent, PictureMeasurements
 from vnp_core.errors import InterruptedRunError, exit_on_error
 from vnp_core.model import ProcessConfig
-from vnp_core.results import Stopwatch, write_results
+from vnp_core.results import Stopwatch
 from vnp_core.tasks.picture_data import Opening, open_pictures
 from vnp_core.tasks.picture_tasks import PictureTaskKind
 
@@ -41,6 +49,19 @@ QUICK_PICTURES = PictureExtent(
 )
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights" / "2d"
+
+
+TITLES = {
+    "test": "as in training",
+    "unseen": "classes never seen",
+    "block": "a missing block",
+    "half": "a missing half",
+}
+TABLES = {
+    "log-likelihood, nats a target": ("ll_joint", "ll_point", "ll_context"),
+    "bits a channel": ("bits_joint", "bits_point"),
+    "calibration": ("coverage50", "coverage90", "crps", "sigma_floor"),
+}
 
 
 @dataclass
@@ -100,9 +121,9 @@ def systems_of(config: Bench2D) -> list[System]:
 
 
 def main(config: Bench2D) -> None:
-    config.check()
     if config.quick:
         config = quick(config)
+    config.check()
     console = build_console()
     output = config.results_file("bench_2d")
     systems = systems_of(config)
@@ -126,25 +147,16 @@ def main(config: Bench2D) -> None:
     if config.train_only:
         console.print(f"weights: {study.folder / 'weights'}")
         return
+    if not entries:
+        raise no_weights(config)
     extents = (QUICK_EXTENT, QUICK_PICTURES) if config.quick else (EXTENT, PICTURES)
     found = PictureMeasurements(study, extents[0], output.parent, output.stem, pictures=extents[1])
     found.measure(family, entries)
     ours = SYSTEMS_2D[OURS].model
     if isinstance(ours, ProcessConfig):
         found.picture_costs(replace(ours, x_dim=2, y_dim=family.train.y_dim))
-    titles = {"test": "as in training", "unseen": "classes never seen", "block": "a missing block"}
-    tables = {
-        "log-likelihood, nats a target": ("ll_joint", "ll_point", "ll_context"),
-        "bits a channel": ("bits_joint", "bits_point"),
-        "calibration": ("coverage50", "coverage90", "crps", "sigma_floor"),
-    }
-    print_tables(found.rows, console, titles, tables)
-    write_results(output, stopwatch.results(found.rows))
-    console.print(f"\nresults: {output}")
-    for path in found.figures:
-        console.print(f"figure: {path}")
-    if config.quick:
-        console.print("This was --quick: hardly trained, few tasks. These are not the table's numbers.")
+    print_tables(found.rows, console, TITLES, TABLES)
+    finish(config, output, stopwatch, found, console)
 
 
 if __name__ == "__main__":

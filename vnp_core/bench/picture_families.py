@@ -36,7 +36,9 @@ def picture_family(
     if data.unseen is not None:
         tests.append(_test(data.name, UNSEEN, data.unseen, config, seed, test_tasks // 4))
     for kind in ("block", "half"):
-        tests.append(_test(data.name, kind, data.test, replace(config, kinds=(kind,)), seed, test_tasks // 16))
+        tests.append(
+            _test(data.name, kind, data.test, replace(config, kinds=(kind,)), seed, test_tasks // 16)
+        )
     return Family(data.name, train, described, tuple(tests))
 
 
