@@ -18,7 +18,7 @@ def fourier_features(
     are computed in float32 or better, because a bfloat16 angle of a few hundred radians means nothing.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    angles = rearrange(x[..., None] * frequencies.to(x.dtype), "... c f -> ... (c f)")
+    angles = rearrange(x[..., None] * frequencies.to(x), "... c f -> ... (c f)")
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 

@@ -1,22 +1,23 @@
 """The fast way to look at a field: only where it is not empty, and only as far as light gets.
 
 Samples lie where `RadianceModel.render_rays`, the slow twin, puts them. Those in empty cells, and those that
-less than a ten-thousandth of the light reaches, are left out; all other arithmetic is the twin's own. Several
-draws of the latents are looked at together: they share what depends on the context and on the point alone.
+less than a ten-thousandth of the light reaches, are left out; all other arithmetic is the twin's own, unless
+an `Execution` says otherwise. Several draws of the latents are looked at together: they share what depends on
+the context and on the point alone.
 """
 
 import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from vnp_core.errors import ConfigError
+from vnp_nerf.execution import Execution
 from vnp_nerf.occupancy import FAINT, OccupancyGrid
-from vnp_nerf.radiance import PACK, Decoded, Encoded, RadianceField, RadianceModel
+from vnp_nerf.radiance import Decoded, Encoded, RadianceField, RadianceModel
 from vnp_nerf.ray_sampling import ball_span, importance_edges, stratified_edges
 from vnp_nerf.rendering import Background, Rendering, background_of, composite, ray_weights
 
@@ -24,8 +25,7 @@ _BLOCK = 8
 """Samples a ray between two looks at how much light is left."""
 _OPAQUE = -math.log(1e-4)
 """Optical thickness behind which nothing is seen."""
-_POINTS = 8 * PACK
-"""Points, times draws, that the networks see at a time: their features stay in a processor's cache."""
+_PLAIN = Execution()
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,28 +38,35 @@ class DrawnFields:
     model: RadianceModel
     decoded: Decoded
     occupancy: OccupancyGrid
+    execution: Execution = _PLAIN
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: RadianceModel, decoded: Decoded, faint: float = FAINT) -> "DrawnFields":
+    def of(
+        cls, model: RadianceModel, decoded: Decoded, faint: float = FAINT, execution: Execution = _PLAIN
+    ) -> "DrawnFields":
         """Takes the occupancy from the densities of all draws, as far as they are over `faint`."""
 
         def densest(points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
             everywhere = torch.ones(len(points), dtype=torch.bool, device=points.device)
-            return _ask(model, decoded, points, torch.zeros_like(points), everywhere)[0].amax(0)
+            return _ask(model, decoded, points, torch.zeros_like(points), everywhere, execution)[0].amax(0)
 
         device = decoded.encoded.rotation.device
-        return cls(
-            model, decoded, OccupancyGrid.of_density(densest, model.config.radius, device, faint=faint)
-        )
+        occupancy = OccupancyGrid.of_density(densest, model.config.radius, device, faint=faint)
+        return cls(model, decoded, occupancy, execution)
 
     @classmethod
     def infer(
-        cls, model: RadianceModel, encoded: Encoded, draws: int, generator: Generator | None
+        cls,
+        model: RadianceModel,
+        encoded: Encoded,
+        draws: int,
+        generator: Generator | None,
+        execution: Execution = _PLAIN,
     ) -> "DrawnFields":
         """`draws` draws of the one scene under a generator; without one, the mean as often."""
         latents = model.latents.draw(encoded.tokens, generator=generator, draws=draws).latents
-        return cls.of(model, model.decode(encoded, latents[0]))
+        return cls.of(model, model.decode(encoded, latents[0]), execution=execution)
 
     @property
     def ray_bytes(self) -> int:
@@ -76,7 +83,8 @@ class DrawnFields:
             raise ConfigError(
                 "this model's colour depends on the viewing direction: pass directions with points"
             )
-        return _ask(self.model, self.decoded, points, directions, self.occupancy.contains(points))
+        wanted = self.occupancy.contains(points)
+        return _ask(self.model, self.decoded, points, directions, wanted, self.execution)
 
     def render(
         self,
@@ -140,8 +148,8 @@ class DrawnFields:
 class CulledField:
     """One draw, looked at the fast way (see `vnp_nerf.protocol.Field`)."""
 
-    def __init__(self, field: RadianceField, faint: float = FAINT) -> None:
-        self.drawn = DrawnFields.of(field.model, field.decoded, faint)
+    def __init__(self, field: RadianceField, faint: float = FAINT, execution: Execution = _PLAIN) -> None:
+        self.drawn = DrawnFields.of(field.model, field.decoded, faint, execution)
 
     @property
     def ray_bytes(self) -> int:
@@ -173,6 +181,7 @@ def _ask(
     points: Float[Tensor, "N 3"],
     directions: Float[Tensor, "N 3"] | None,
     wanted: Bool[Tensor, "N"],
+    execution: Execution,
 ) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N 3"]]:
     """What the networks make of the wanted points; 0 for the others, and for those that a mask rules out."""
     density = points.new_zeros(decoded.draws, len(points))
@@ -180,12 +189,10 @@ def _ask(
     index = wanted.nonzero()[:, 0]
     index = index[model.may_be_filled(decoded.encoded, points[None, index])[0]]
     towards = None
-    size = max(PACK, _POINTS // decoded.draws // PACK * PACK)
-    for part in index.split(size) if len(index) else ():
-        padded = F.pad(part, (0, -len(part) % PACK))
+    for part, padded in execution.blocks(index, decoded.draws):
         if directions is not None and model.config.view_directions:
             towards = directions[None, padded]
-        of_part, colour = model.network_at(decoded, points[None, padded], towards)
+        of_part, colour = execution.ask(model, decoded, points[None, padded], towards)
         density[:, part] = of_part[:, : len(part)]
         rgb[:, part] = colour[:, : len(part)]
     return density, rgb

@@ -1,6 +1,8 @@
 """The benchmark of speed, on a model and a scene that cost next to nothing."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from vnp_nerf.library import build_model, save_model
 from vnp_nerf.paper import PaperConfig
 from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.readers import open_scene
+from vnp_nerf.speed.ledger import Ledger
+from vnp_nerf.speed.reference import reference_rows
 from vnp_nerf.views import Views
 
 SIZE, VIEWS = 16, 5
@@ -48,10 +52,12 @@ def _config(bench, workplace: Path, **changes):
         "size": 8,
         "bakes": (8, 16),
         "orbit_bake": 16,
-        "draws": 2,
+        "draws": (1, 2),
+        "scenes": 2,
+        "pictures": 2,
+        "parts": ("encode", "frames", "draws", "orbit", "training", "throughput"),
         "orbit": 2,
         "queries": 2,
-        "reference": False,
         "device": "cpu",
         "output": workplace / "out" / "results.json",
     }
@@ -65,15 +71,18 @@ def test_the_script_times_every_step_from_views_to_frames(load_script, workplace
     bench.main(config)
     rows = read_results(config.output).rows
     timed = {(row.task, row.condition) for row in rows if row.metric == "seconds"}
-    ways = ("slow", "culled", "baked 8", "baked 16")
+    fast = ("culled", "culled bfloat16", "baked 8", "baked 16")
     assert timed == {
         *[(task, f"views={count}") for task in ("encode", "ready field") for count in (1, 2)],
+        ("encode", "views=2,again"),
         *[("bake", f"views=2,resolution={resolution}") for resolution in (8, 16)],
-        *[("frame", f"size={size},way={way}") for size in (8, 16) for way in ways],
-        ("draw", "size=8,draws=1,encoded"),
-        ("draw", "size=8,draws=2"),
+        *[("frame", f"size={size},way={way}") for size in (8, 16) for way in ("slow", *fast)],
+        ("decode", "size=8,draws=1"),
+        *[("draw", f"size=8,draws={draws}") for draws in (1, 2)],
         ("orbit", "size=8,frames=2,way=baked 16"),
         ("training step", "scenes=1,rays=128,samples=24,views=1"),
+        *[("pictures", f"size=8,pictures=2,way={way}") for way in fast],
+        *[("encode batch", f"scenes=2,views=2,execution={name}") for name in ("float32", "bfloat16")],
     }
     assert all(row.value > 0 for row in rows if row.metric in ("seconds", "peak_bytes"))
     lost = {row.condition.split(",")[0]: row.value for row in rows if row.metric == "psnr_lost"}
@@ -82,8 +91,7 @@ def test_the_script_times_every_step_from_views_to_frames(load_script, workplace
     assert Image.open(config.figure).size[0] > 500
 
 
-def test_the_reference_is_one_chunk_times_their_number(load_script, workplace: Path) -> None:
-    bench = load_script("bench_speed")
+def test_the_reference_is_one_chunk_times_their_number(workplace: Path) -> None:
     paper = PaperConfig(
         width=16,
         encoder_layers=1,
@@ -93,10 +101,10 @@ def test_the_reference_is_one_chunk_times_their_number(load_script, workplace: P
         samples=4,
         chunk_rays=16,
     )
-    collected = bench.Bench("tiny", torch.device("cpu"), Console(quiet=True))
+    ledger = Ledger("tiny", torch.device("cpu"), Console(quiet=True))
     views = Views.from_scene(open_scene(workplace / "scene"), [0, 1])
-    seconds = bench.reference_rows(collected, paper, views, 8, 0)
-    rows = {(row.metric, row.condition): row.value for row in collected.rows if row.task == "frame"}
+    seconds = reference_rows(ledger, paper, views, 8, 0)
+    rows = {(row.metric, row.condition): row.value for row in ledger.rows if row.task == "frame"}
     assert rows["seconds", "size=8,views=1,samples=4,timed=1 chunk of 4,manner=paper"] == seconds > 0
     assert rows["ratio_reference", "size=8,manner=encoded once"] > 0
 
@@ -104,4 +112,27 @@ def test_the_reference_is_one_chunk_times_their_number(load_script, workplace: P
 def test_a_size_that_is_not_timed_is_refused(load_script, workplace: Path) -> None:
     bench = load_script("bench_speed")
     with pytest.raises(ConfigError, match="--size 99"):
-        bench.main(_config(bench, workplace, size=99))
+        _config(bench, workplace, size=99)
+
+
+def test_it_runs_where_nerfstudio_is_not_installed(workplace: Path) -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts" / "bench_speed.py"
+    blocked = (
+        "import runpy, sys\n"
+        "sys.modules['nerfstudio'] = None\n"
+        f"sys.argv = ['bench_speed.py', *{_arguments(workplace)!r}]\n"
+        f"runpy.run_path({str(script)!r}, run_name='__main__')\n"
+    )
+    subprocess.run([sys.executable, "-c", blocked], check=True, capture_output=True)
+    rows = read_results(workplace / "alone" / "results.json").rows
+    assert {row.task for row in rows} == {"bake", "frame", "pictures", "encode batch"}
+
+
+def _arguments(workplace: Path) -> list[str]:
+    words = "--parts throughput --context 2 --sizes 8 --size 8 --bakes 8 --orbit-bake 8 --queries 1"
+    return [
+        *words.split(),
+        *("--scenes", "2", "--pictures", "2", "--device", "cpu"),
+        *("--weights", str(workplace / "tiny.safetensors"), "--data", str(workplace / "scene")),
+        *("--output", str(workplace / "alone" / "results.json")),
+    ]

@@ -8,6 +8,7 @@ from vnp_core.encoder import EncoderConfig
 from vnp_core.latents import LatentConfig
 from vnp_nerf.cameras import look_at, picture_rays
 from vnp_nerf.culled_field import CulledField, DrawnFields
+from vnp_nerf.execution import Execution
 from vnp_nerf.image_metrics import psnr
 from vnp_nerf.radiance import RadianceField, RadianceModel
 from vnp_nerf.radiance_config import RadianceConfig
@@ -102,6 +103,28 @@ def test_law_9_the_culled_picture_is_the_slow_twins(changes: dict):
     noise = torch.randn(slow.rgb.shape, generator=torch.Generator().manual_seed(0))
     truth = slow.rgb + 10 ** (-25 / 20) * noise
     assert psnr(slow.rgb, truth) - psnr(_look(CulledField(field)).rgb, truth) < 0.05
+
+
+def test_law_9_bfloat16_costs_less_than_a_twentieth_of_a_decibel():
+    field = _field(_model())
+    slow, rounded = _look(field), _look(CulledField(field, execution=Execution("bfloat16")))
+    noise = torch.randn(slow.rgb.shape, generator=torch.Generator().manual_seed(0))
+    truth = slow.rgb + 10 ** (-25 / 20) * noise
+    assert psnr(slow.rgb, truth) - psnr(rounded.rgb, truth) < 0.05
+    assert {part.dtype for part in vars(rounded).values()} == {torch.float32}
+    assert 1e-5 < (slow.rgb - rounded.rgb).abs().max() < 0.1  # it does round
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_law_9_a_compiled_network_gives_the_same_picture_from_one_graph():
+    torch.compiler.reset()
+    field = _field(_model())
+    compiled = CulledField(field, execution=Execution(compiled=True))
+    with torch.compiler.set_stance("fail_on_recompile"):
+        pictures = [_look(compiled, chunk) for chunk in (4096, 1024)]
+    for picture in pictures:
+        _agree(picture, _look(CulledField(field)))
 
 
 def test_law_1_a_culled_field_is_the_same_in_any_chunk_and_order():

@@ -41,7 +41,6 @@ _VNP = ProcessConfig(
 )
 _VNP_OBJECTIVE = ObjectiveConfig(kind="mixture", draws=8, point_weight=0.5)
 _MUON = OptimiserConfig(kind="muon", lr=3e-3, weight_decay=0.01)
-_ADAMW = OptimiserConfig(lr=1e-3, weight_decay=0.01)
 _LATENT = ObjectiveConfig(kind="elbo", beta=BetaSchedule(1.0, 2000), free_nats=0.1)
 _MIXTURE = ObjectiveConfig(kind="mixture")
 
@@ -49,22 +48,22 @@ SYSTEMS_2D: dict[str, System] = {
     system.name: system
     for system in (
         System(OURS, "vnp", _VNP, _VNP_OBJECTIVE, _MUON, draws=50),
-        System("tnp", "tnp", TNPConfig(width=144, hidden=380, sigma_floor=SIGMA_FLOOR), _MIXTURE, _ADAMW),
+        System("tnp", "tnp", TNPConfig(width=144, hidden=380, sigma_floor=SIGMA_FLOOR), _MIXTURE, _MUON),
         System(
             "anp",
             "anp",
             ANPConfig(width=192, latent_dim=192, sigma_floor=SIGMA_FLOOR),
             _LATENT,
-            _ADAMW,
+            _MUON,
             draws=50,
         ),
-        System("cnp", "cnp", CNPConfig(width=464, sigma_floor=SIGMA_FLOOR), _MIXTURE, _ADAMW),
+        System("cnp", "cnp", CNPConfig(width=464, sigma_floor=SIGMA_FLOOR), _MIXTURE, _MUON),
         System(
             "np",
             "np",
             NPConfig(width=344, latent_dim=344, sigma_floor=SIGMA_FLOOR),
             _LATENT,
-            _ADAMW,
+            _MUON,
             draws=50,
         ),
         System(

@@ -9,6 +9,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from vnp_nerf.baked_field import BakedField
 from vnp_nerf.baked_file import open_baked, source_hash
 from vnp_nerf.culled_field import CulledField
+from vnp_nerf.execution import Execution
 from vnp_nerf.paper import PaperModel
 from vnp_nerf.protocol import Field
 from vnp_nerf.radiance import RadianceModel
@@ -35,7 +36,7 @@ class ActiveField:
     def field(self, config: Any) -> Field:
         """The field of a `VNPModelConfig`'s draw: made anew for other weights and for another draw only."""
         version = _version(self.model)
-        key = (version, config.draw, config.culled, config.baked)
+        key = (version, config.draw, config.culled, config.baked, config.precision, config.compiled)
         kept = self._field
         if kept is not None and kept[0] == key:
             return kept[1]
@@ -58,7 +59,8 @@ class ActiveField:
                 return BakedField(grid.to(views.mask.device))
             CONSOLE.print(f"{config.baked} was baked from other weights, views or draw: asking the network.")
         field = self.model.infer_field(encoded, generator=generator)
-        return CulledField(field) if config.culled else field
+        execution = Execution(config.precision, config.compiled)
+        return CulledField(field, execution=execution) if config.culled else field
 
 
 def _version(model: Any) -> tuple[tuple[int, int], ...]:

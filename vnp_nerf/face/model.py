@@ -29,6 +29,7 @@ from vnp_core.optimisers import hidden_matrices
 from vnp_nerf.axial_rendering import axial_directions
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.cameras import picture_rays
+from vnp_nerf.execution import Precision
 from vnp_nerf.face.active_field import ActiveField
 from vnp_nerf.image_metrics import picture_scores, psnr
 from vnp_nerf.library import build_model
@@ -75,6 +76,10 @@ class VNPModelConfig(ModelConfig):
     """Most rays rendered at a time; fewer where memory is short."""
     culled: bool = True
     """Ask the network only where its field is not empty, and only as far as light gets."""
+    precision: Precision = "float32"
+    """Of the culled field's matrix products: float32, or the faster bfloat16 of 8 bits."""
+    compiled: bool = False
+    """Let torch.compile fuse the culled field's network, which takes a minute or so at the first frame."""
     baked: Path | None = None
     """A baked field, as vnp-infer --bake writes it; it is seen instead of the network as long as weights,
     context and draw are those that it was baked from.

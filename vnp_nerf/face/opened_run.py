@@ -41,10 +41,8 @@ class OpenedRun:
 
     def field(self, seed: int | None) -> Field:
         """The field at the latents' mean, or at the draw of a seed, as nerfstudio's tools see it."""
-        generator = None
-        if seed is not None:
-            device = next(self.model.parameters()).device
-            generator = torch.Generator(device).manual_seed(seed)
+        # A generator of the CPU's, as in `ActiveField`: the same latents on every device.
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
         with torch.no_grad():
             return self.model.infer_field(self.encoded, generator=generator)
 

@@ -1,0 +1,1 @@
+"""What fields cost: measured by scripts/bench_speed.py."""
