@@ -133,9 +133,9 @@ def measure(found: Measurements, family: Family, entries: Sequence[Entry], first
 
 
 def main(config: Bench1D) -> None:
+    config.check()
     if config.quick:
         config = quick(config)
-    config.check()
     console = build_console()
     output = config.results_file("bench_1d")
     families = families_of(config)

@@ -121,9 +121,9 @@ def systems_of(config: Bench2D) -> list[System]:
 
 
 def main(config: Bench2D) -> None:
+    config.check()
     if config.quick:
         config = quick(config)
-    config.check()
     console = build_console()
     output = config.results_file("bench_2d")
     systems = systems_of(config)
