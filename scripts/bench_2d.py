@@ -39,7 +39,7 @@ from vnp_core.tasks.picture_data import Opening, open_pictures
 from vnp_core.tasks.picture_tasks import PictureTaskKind
 
 EXTENT, PICTURES = Extent(draw_tasks=1600), PictureExtent()
-QUICK_EXTENT = Extent(draws=(1, 8), draw_tasks=32)
+QUICK_EXTENT = Extent(draws=(1, 4), draw_tasks=16)
 QUICK_PICTURES = PictureExtent(
     contexts=(10, 50),
     curve_tasks=8,
@@ -106,10 +106,10 @@ def quick(config: Bench2D) -> Bench2D:
     return replace(
         config,
         models=kept or config.models[:1],
-        steps=min(config.steps, 30),
+        steps=min(config.steps, 20),
         batch_size=min(config.batch_size, 4),
         test_tasks=min(config.test_tasks, 32),
-        draws=min(config.draws, 8),
+        draws=min(config.draws, 4),
         replace=not config.resume,
     )
 
