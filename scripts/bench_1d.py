@@ -13,25 +13,28 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 import tyro
-from rich.console import Console
-from rich.markdown import Markdown
 
 from vnp_core.bench.extra import import_extra
 from vnp_core.bench.families import FAMILIES, CsvTable, Family, build_family, csv_family
 from vnp_core.bench.one_dimension import Extent, Measurements
-from vnp_core.bench.study import Entry, Study, weights_name
+from vnp_core.bench.program import (
+    Options,
+    build_console,
+    build_study,
+    entries_of,
+    finish,
+    no_weights,
+    print_tables,
+)
+from vnp_core.bench.study import Entry
 from vnp_core.bench.systems import System, find_system
 from vnp_core.bench.systems_1d import ABLATIONS_1D, OURS, SYSTEMS_1D
-from vnp_core.bench.trainer import TrainerConfig, build_fabric
-from vnp_core.checkpoints import checkpoint_paths
-from vnp_core.errors import CheckpointError, ConfigError, InterruptedRunError, exit_on_error
+from vnp_core.errors import InterruptedRunError, exit_on_error
 from vnp_core.model import ProcessConfig
-from vnp_core.results import Row, Stopwatch, write_results
-from vnp_core.tables import markdown_table
+from vnp_core.results import Stopwatch
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights" / "1d"
 
@@ -46,8 +49,15 @@ QUICK_EXTENT = Extent(
 )
 
 
+TITLES = {"test": "as in training", "ood": "never trained on", "real": "measured, after simulations"}
+TABLES = {
+    "log-likelihood, nats a target": ("ll_joint", "ll_point", "ll_point_gaussian", "ll_context"),
+    "calibration": ("coverage50", "coverage90", "crps", "sigma_floor"),
+}
+
+
 @dataclass
-class Bench1D:
+class Bench1D(Options):
     """One-dimensional neural processes, side by side."""
 
     kernels: tuple[str, ...] = FAMILIES
@@ -74,34 +84,8 @@ class Bench1D:
     """Tasks in each test."""
     ceiling_tasks: int = 48_000
     """The first tasks of each test, which the exact process is scored on: minutes a kernel."""
-    draws: int = 50
-    """Latent draws in scores, of systems that have latents."""
-    quick: bool = False
-    """A minute's run of everything that is small enough; its numbers are not the table's."""
-    resume: bool = False
-    """Go on with the runs that are there."""
-    replace: bool = False
-    """Forget the runs that are there."""
-    train_only: bool = False
-    """Train, and score nothing: weights are left in --runs, to be scored by a call with --resume."""
-    eval_only: bool = False
-    """Score the weights of --weights, and train nothing."""
     weights: Path = WEIGHTS
     """Folder of the weights that --eval-only reads."""
-    half: bool = False
-    """Round trained weights to bfloat16, and score those."""
-    output: Path | None = None
-    """Where the results go; by default outputs/bench_1d/results.json, or quick.json."""
-    runs: Path | None = None
-    """Where runs lie; by default a folder beside the results."""
-    accelerator: str = "auto"
-    """cpu, cuda, mps or auto."""
-    devices: int = 1
-    """Processes to train with, each with batches of its own."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Of training's forward pass."""
-    seed: int = 0
-    """Makes weights, tasks and draws."""
 
 
 def quick(config: Bench1D) -> Bench1D:
@@ -145,17 +129,6 @@ def systems_of(config: Bench1D, place: int) -> list[System]:
     return [find_system(name, SYSTEMS_1D) for name in names if name in config.models]
 
 
-def entries_of(config: Bench1D, study: Study, family: Family, place: int) -> list[Entry]:
-    """The trained systems of a family, or those whose weights are there."""
-    systems = systems_of(config, place)
-    if config.eval_only:
-        paths = [config.weights / weights_name(system.name, family.name) for system in systems]
-        entries = [study.load(path) for path in paths if checkpoint_paths(path)[0].is_file()]
-    else:
-        entries = [study.train(system, family) for system in systems]
-    return [entry.with_draws(config.draws) for entry in entries]
-
-
 def measure(found: Measurements, family: Family, entries: Sequence[Entry], first: bool) -> None:
     """All that is measured of one family's systems."""
     plain = [entry for entry in entries if entry.system.name not in ABLATIONS_1D]
@@ -170,79 +143,39 @@ def measure(found: Measurements, family: Family, entries: Sequence[Entry], first
             found.autoregressive(entry, family.tests[0])
 
 
-def print_tables(rows: Sequence[Row], console: Console) -> None:
-    """Two tables a task and split: in distribution, out of it, and measured functions apart."""
-    titles = {"test": "as in training", "ood": "never trained on", "real": "measured, after simulations"}
-    tables = {
-        "log-likelihood, nats a target": ("ll_joint", "ll_point", "ll_point_gaussian", "ll_context"),
-        "calibration": ("coverage50", "coverage90", "crps", "sigma_floor"),
-    }
-    for split, title in titles.items():
-        for task in dict.fromkeys(row.task for row in rows if row.split == split):
-            here = [replace(row, condition="") for row in rows if (row.task, row.split) == (task, split)]
-            for name, metrics in tables.items():
-                kept = [row for row in here if row.metric in metrics]
-                console.print(f"\n{task} ({title}), {name}: mean over tasks and its standard error")
-                table = markdown_table(kept, ("model",), ("metric",), digits=3, stderr=True)
-                console.print(Markdown(table))
-
-
 def main(config: Bench1D) -> None:
+    config.check()
     if config.quick:
         config = quick(config)
-    if config.resume and config.replace:
-        raise ConfigError("--resume goes on with the runs that --replace forgets. Give one of the two.")
-    if config.train_only and config.eval_only:
-        raise ConfigError("--train-only and --eval-only leave nothing to do. Give one of the two.")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
-    output = config.output or Path("outputs/bench_1d") / ("quick.json" if config.quick else "results.json")
-    trainer = TrainerConfig(
-        steps=config.steps,
-        devices=config.devices,
-        precision=config.precision,
-        log_every=max(1, min(100, config.steps // 20)),
-    )
-    fabric = build_fabric(trainer, config.accelerator)
-    families = families_of(config, fabric.device)
+    console = build_console()
+    output = config.results_file("bench_1d")
+    study = build_study(config, output, console)
+    families = families_of(config, study.device)
     # What is missing or misspelt is told now, and not after hours of training.
     kinds = {system.kind for place in range(len(families)) for system in systems_of(config, place)}
     for package in ("matplotlib.figure", *(["neuralprocesses.torch"] if "convgnp" in kinds else [])):
         import_extra(package)
-    stopwatch = Stopwatch("bench_1d", config.seed, fabric.device)
-    study = Study(
-        config.runs or output.with_suffix(""),
-        trainer,
-        fabric,
-        seed=config.seed,
-        start="resume" if config.resume else "replace" if config.replace else "new",
-        half=config.half,
-        log=console.print if fabric.is_global_zero else None,
-    )
+    stopwatch = Stopwatch("bench_1d", config.seed, study.device)
     extent = replace(QUICK_EXTENT if config.quick else Extent(), ceiling_tasks=config.ceiling_tasks)
     found = Measurements(study, extent, output.parent, output.stem)
-    trained = [entries_of(config, study, family, place) for place, family in enumerate(families)]
-    if not fabric.is_global_zero:
+    trained = [
+        entries_of(config, study, family, systems_of(config, place)) for place, family in enumerate(families)
+    ]
+    if not study.fabric.is_global_zero:
         return
     if config.train_only:
         console.print(f"weights: {study.folder / 'weights'}")
         return
     if not any(trained):
-        raise CheckpointError(f"{config.weights} has no weights of these systems. Leave out --eval-only.")
+        raise no_weights(config)
     for place, (family, entries) in enumerate(zip(families, trained, strict=True)):
         if entries:
             measure(found, family, entries, place == 0)
     ours = SYSTEMS_1D[OURS].model
     if isinstance(ours, ProcessConfig) and config.csv is None:
         found.costs(ours)
-    print_tables(found.rows, console)
-    write_results(output, stopwatch.results(found.rows))
-    console.print(f"\nresults: {output}")
-    for path in found.figures:
-        console.print(f"figure: {path}")
-    if config.quick:
-        console.print("This was --quick: hardly trained, few tasks. These are not the table's numbers.")
+    print_tables(found.rows, console, TITLES, TABLES)
+    finish(config, output, stopwatch, found, console)
 
 
 if __name__ == "__main__":

@@ -20,18 +20,26 @@ import tyro
 from vnp_core.bench.extra import import_extra
 from vnp_core.bench.one_dimension import Extent
 from vnp_core.bench.picture_families import picture_family
-from vnp_core.bench.program import Options, build_console, build_study, entries_of, print_tables
+from vnp_core.bench.program import (
+    Options,
+    build_console,
+    build_study,
+    entries_of,
+    finish,
+    no_weights,
+    print_tables,
+)
 from vnp_core.bench.systems import System, find_system
 from vnp_core.bench.systems_2d import OURS, PATCHES, SIGMA_FLOOR, SYSTEMS_2D, with_floor
 from vnp_core.bench.two_dimensions import PictureExtent, PictureMeasurements
 from vnp_core.errors import InterruptedRunError, exit_on_error
 from vnp_core.model import ProcessConfig
-from vnp_core.results import Stopwatch, write_results
+from vnp_core.results import Stopwatch
 from vnp_core.tasks.picture_data import Opening, open_pictures
 from vnp_core.tasks.picture_tasks import PictureTaskKind
 
 EXTENT, PICTURES = Extent(draw_tasks=1600), PictureExtent()
-QUICK_EXTENT = Extent(draws=(1, 8), draw_tasks=32)
+QUICK_EXTENT = Extent(draws=(1, 4), draw_tasks=16)
 QUICK_PICTURES = PictureExtent(
     contexts=(10, 50),
     curve_tasks=8,
@@ -41,6 +49,19 @@ QUICK_PICTURES = PictureExtent(
 )
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights" / "2d"
+
+
+TITLES = {
+    "test": "as in training",
+    "unseen": "classes never seen",
+    "block": "a missing block",
+    "half": "a missing half",
+}
+TABLES = {
+    "log-likelihood, nats a target": ("ll_joint", "ll_point", "ll_context"),
+    "bits a channel": ("bits_joint", "bits_point"),
+    "calibration": ("coverage50", "coverage90", "crps", "sigma_floor"),
+}
 
 
 @dataclass
@@ -85,10 +106,10 @@ def quick(config: Bench2D) -> Bench2D:
     return replace(
         config,
         models=kept or config.models[:1],
-        steps=min(config.steps, 30),
+        steps=min(config.steps, 20),
         batch_size=min(config.batch_size, 4),
         test_tasks=min(config.test_tasks, 32),
-        draws=min(config.draws, 8),
+        draws=min(config.draws, 4),
         replace=not config.resume,
     )
 
@@ -121,27 +142,21 @@ def main(config: Bench2D) -> None:
         device="cpu" if config.eval_only else study.device,
     )
     entries = entries_of(config, study, family, systems)
-    if config.train_only or not study.fabric.is_global_zero:
+    if not study.fabric.is_global_zero:
         return
+    if config.train_only:
+        console.print(f"weights: {study.folder / 'weights'}")
+        return
+    if not entries:
+        raise no_weights(config)
     extents = (QUICK_EXTENT, QUICK_PICTURES) if config.quick else (EXTENT, PICTURES)
     found = PictureMeasurements(study, extents[0], output.parent, output.stem, pictures=extents[1])
     found.measure(family, entries)
     ours = SYSTEMS_2D[OURS].model
     if isinstance(ours, ProcessConfig):
-        found.picture_costs(replace(ours, y_dim=family.train.y_dim))
-    titles = {"test": "as in training", "unseen": "classes never seen", "block": "a missing block"}
-    tables = {
-        "log-likelihood, nats a target": ("ll_joint", "ll_point", "ll_context"),
-        "bits a channel": ("bits_joint", "bits_point"),
-        "calibration": ("coverage50", "coverage90", "crps", "sigma_floor"),
-    }
-    print_tables(found.rows, console, titles, tables)
-    write_results(output, stopwatch.results(found.rows))
-    console.print(f"\nresults: {output}")
-    for path in found.figures:
-        console.print(f"figure: {path}")
-    if config.quick:
-        console.print("This was --quick: hardly trained, few tasks. These are not the table's numbers.")
+        found.picture_costs(replace(ours, x_dim=2, y_dim=family.train.y_dim))
+    print_tables(found.rows, console, TITLES, TABLES)
+    finish(config, output, stopwatch, found, console)
 
 
 if __name__ == "__main__":

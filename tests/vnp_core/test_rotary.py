@@ -141,3 +141,30 @@ def test_impossible_rotations_are_refused():
         RotaryConfig(3.0, 2.0)
     with pytest.raises(ConfigError, match="bottleneck to 0"):
         made(config(tokenizer=PointTokenizerConfig("points", NOTHING, 16, bottleneck=3)))
+
+
+def test_on_a_plane_a_covariance_of_equal_factors_dies_down_in_every_direction():
+    count, highest = 64, 12.0
+    rotary = Rotary(RotaryConfig(0.5, highest), 2, 2 * count, even=True)
+    lengths, directions = rotary.waves.norm(dim=0), torch.atan2(rotary.waves[1], rotary.waves[0])
+    assert 0.5 <= float(lengths.min()) < 2 < 11 < float(lengths.max()) <= highest
+    assert float(directions.sort().values.diff().max()) < 0.15
+    angle = torch.linspace(0, torch.pi, 13)
+    reach = 5 * count**0.5 / highest  # as the configuration says: nothing comes back before that
+    for distance in (0.6, 1.0, 0.6 * reach):
+        x = torch.stack([angle.cos(), angle.sin()], dim=-1)[None] * distance
+        factors = torch.ones(1, 1, 13, 2 * count)
+        origin = rotary(torch.zeros(1, 1, 2)).turn(factors[:, :, :1])
+        correlation = (rotary(x).turn(factors) * origin).mean(-1)[0, 0]
+        assert float(correlation.abs().max()) < 0.35
+    near = rotary(torch.tensor([[[0.02, 0.0], [0.0, 0.02]]])).turn(factors[:, :, :2])
+    assert float((near * origin).mean(-1).min()) > 0.95
+
+
+def test_factors_may_have_frequencies_of_their_own():
+    chosen = config(x_dim=2, factor_rotary=RotaryConfig(1.0, 2.0), rank=8)
+    model = made(chosen)
+    assert model.factor_rotary is not None
+    assert float(model.factor_rotary.waves.norm(dim=0).max()) <= 2
+    assert float(model.encoder.rotary.waves.max()) > 3
+    assert made(replace(chosen, rotary=None)).factor_rotary is not None

@@ -68,7 +68,7 @@ class Measurements:
     def tests(self, family: Family, entries: Sequence[Entry]) -> None:
         """Every test of a family: the ceilings, then each system trained on it; and the calibration curve."""
         for test in family.tests:
-            condition = "" if test.split == "test" else f"trained={family.name}"
+            condition = "" if test.task == family.name else f"trained={family.name}"
             ceilings = self._ceilings(test)
             for name, scores in ceilings.items():
                 place = (name, test.task, test.split, condition)
@@ -81,7 +81,8 @@ class Measurements:
                 self.rows += self._score_rows(scores, first, test, *place)
                 self.rows.append(Row(*place, "sigma_floor", entry.system.sigma_floor, None, 1))
                 shares[entry.system.name] = [float(share) for share in scores["calibration"].mean(0)]
-            path = self._figure("calibration", family.name, test.task)
+            kind = [test.split] if test.task == family.name and test.split != "test" else []
+            path = self._figure("calibration", family.name, test.task, *kind)
             draw_calibration(path, LEVELS, shares)
             self._flag_outside(test)
 

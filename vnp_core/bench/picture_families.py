@@ -36,15 +36,17 @@ def picture_family(
     if data.unseen is not None:
         tests.append(_test(data.name, UNSEEN, data.unseen, config, seed, test_tasks // 4))
     for kind in ("block", "half"):
-        tests.append(_test(data.name, kind, data.test, replace(config, kinds=(kind,)), seed, test_tasks // 8))
+        tests.append(
+            _test(data.name, kind, data.test, replace(config, kinds=(kind,)), seed, test_tasks // 16)
+        )
     return Family(data.name, train, described, tuple(tests))
 
 
 def sized_picture_test(test: HeldOut, contexts: int, targets: int, tasks: int, seed: int) -> HeldOut:
-    """The same pictures at exactly so many known pixels."""
+    """The same pictures at exactly so many known pixels; those of a smaller number are among them."""
     source = _picture_source(test)
     config = replace(source.config, batch_size=min(16, tasks)).sized(contexts, targets)
-    return _test(test.task, test.split, source.pictures, config, seed + contexts, tasks)
+    return _test(test.task, test.split, source.pictures, config, seed, tasks)
 
 
 def coarse_test(test: HeldOut, kind: PictureTaskKind, tasks: int, seed: int) -> HeldOut | None:

@@ -19,10 +19,11 @@ _UNKNOWN = torch.tensor([0.16, 0.32, 0.62])
 
 def draw_completions(path: Path, rows: Sequence[Completion], picture: int = 0) -> None:
     """One row a number of known pixels: what was known, mean, standard deviation, samples, truth."""
+    widest = max(float(row.std[picture].amax()) for row in rows)
     columns: list[tuple[str, list[Float[Tensor, "H W 3"]]]] = [
         ("known", [known_pixels(row, picture) for row in rows]),
         ("mean", [_screen(row.filled(row.mean)[picture]) for row in rows]),
-        ("std", [_screen(row.std[picture] / row.std[picture].amax().clamp(min=1e-6)) for row in rows]),
+        ("std", [_screen(row.std[picture] / max(widest, 1e-6)) for row in rows]),
     ]
     for place in range(min(row.samples.shape[1] for row in rows)):
         shown = [_screen(row.filled(row.samples[:, place])[picture]) for row in rows]

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from vnp_core.bench.extra import import_extra
 from vnp_core.bench.families import Family
+from vnp_core.bench.one_dimension import Measurements
 from vnp_core.bench.study import Entry, Study, weights_name
 from vnp_core.bench.systems import System
 from vnp_core.bench.trainer import Start, TrainerConfig, build_fabric
 from vnp_core.checkpoints import checkpoint_paths
 from vnp_core.errors import CheckpointError, ConfigError
-from vnp_core.results import Row
+from vnp_core.results import Row, Stopwatch, write_results
 from vnp_core.tables import markdown_table
 
 
@@ -20,7 +21,7 @@ from vnp_core.tables import markdown_table
 class Options:
     """Flags of every benchmark that trains systems."""
 
-    steps: int = 20_000
+    steps: int = 10_000
     """Training steps of each system."""
     batch_size: int = 64
     """Tasks in a training batch."""
@@ -97,21 +98,31 @@ def build_study(options: Options, output: Path, console: Any) -> Study:
 
 
 def entries_of(options: Options, study: Study, family: Family, systems: Sequence[System]) -> list[Entry]:
-    """The trained systems of a family, or under --eval-only those whose weights are there.
-
-    Raises `CheckpointError` where no weights are there.
-    """
+    """The trained systems of a family, or under --eval-only those whose weights are there."""
     if not options.eval_only:
         entries = [study.train(system, family) for system in systems]
     else:
         paths = [options.weights / weights_name(system.name, family.name) for system in systems]
         entries = [study.load(path) for path in paths if checkpoint_paths(path)[0].is_file()]
-        if not entries:
-            raise CheckpointError(
-                f"{options.weights} has no weights of these systems on {family.name}. Give their folder with "
-                "--weights, or leave out --eval-only."
-            )
     return [entry.with_draws(options.draws) for entry in entries]
+
+
+def no_weights(options: Options) -> CheckpointError:
+    """What to raise under --eval-only where no weights are there."""
+    return CheckpointError(
+        f"{options.weights} has no weights of these systems. Give their folder with --weights, or leave out "
+        "--eval-only."
+    )
+
+
+def finish(options: Options, output: Path, stopwatch: Stopwatch, found: Measurements, console: Any) -> None:
+    """Writes the results, and says where they and the figures are."""
+    write_results(output, stopwatch.results(found.rows))
+    console.print(f"\nresults: {output}")
+    for path in found.figures:
+        console.print(f"figure: {path}")
+    if options.quick:
+        console.print("This was --quick: hardly trained, few tasks. These are not the table's numbers.")
 
 
 def build_console() -> Any:

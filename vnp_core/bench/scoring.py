@@ -31,14 +31,15 @@ SCORES = (
     "ll_point",
     "ll_joint",
     "ll_context",
-    "bits_point",
-    "bits_joint",
     "coverage50",
     "coverage90",
     "crps",
     "draw_share",
 )
 """What is measured of each task."""
+
+BITS = ("bits_point", "bits_joint")
+"""What is measured besides where values come in steps."""
 
 LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """Probabilities of the intervals of a calibration curve."""
@@ -125,7 +126,7 @@ def score_rows(
     task: str,
     split: str,
     condition: str = "",
-    names: Iterable[str] = SCORES,
+    names: Iterable[str] = (*SCORES, *BITS),
     *,
     batch_size: int = 1,
 ) -> list[Row]:

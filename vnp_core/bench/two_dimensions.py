@@ -43,7 +43,7 @@ class PictureExtent:
 
     contexts: tuple[int, ...] = (10, 50, 200)
     """Numbers of known pixels at which whole pictures are completed; half of all comes on top."""
-    curve_tasks: int = 512
+    curve_tasks: int = 256
     """Pictures that are completed at each number, and enlarged at each factor."""
     samples: int = 16
     """Functions that are sampled of each picture."""

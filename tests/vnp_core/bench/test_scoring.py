@@ -122,3 +122,31 @@ def test_no_batches_at_all_are_refused(tiny_cnp: System) -> None:
     model: Any = tiny_cnp.build(0)
     with pytest.raises(DataError, match="no batches"):
         score_tasks(model, [], 1, 0)
+
+
+def test_bits_of_values_in_steps_are_those_of_their_probabilities(guess: Any) -> None:
+    # A Gaussian far wider than the step: a step's probability is its density times the width.
+    step, std = 1 / 255, 0.3
+    y = torch.tensor([[[0.1], [-0.2], [0.0]]])
+    points = PointSet.present(torch.zeros(1, 3, 1), y)
+    batch = TaskBatch.of_points(points, points)
+    scores = score_tasks(guess((0.0,), std), [batch], 1, 0, context=False, step=step)
+    edges = torch.distributions.Normal(0.0, std).cdf(y.double() + step / 2)
+    edges = edges - torch.distributions.Normal(0.0, std).cdf(y.double() - step / 2)
+    expected = float(-edges.log2().mean())
+    assert float(scores["bits_point"]) == pytest.approx(expected, abs=0.02)
+    assert float(scores["bits_joint"]) == pytest.approx(expected, abs=0.02)
+    assert "bits_point" not in score_tasks(guess((0.0,), std), [batch], 1, 0, context=False)
+
+
+def test_spread_values_are_no_narrower_than_their_step(guess: Any) -> None:
+    # A density as wide as a step has the probability of that step: 0 bits. A spike on it costs many.
+    y = torch.zeros(1, 2000, 1)
+    points = PointSet.present(torch.zeros_like(y), y)
+    batch = TaskBatch.of_points(points, points)
+    uniform, spike = (
+        float(score_tasks(guess((0.0,), std), [batch], 1, 0, context=False, step=0.1)["bits_point"])
+        for std in (0.1 / math.sqrt(12), 1e-4)
+    )
+    assert 0 < uniform < 0.3  # the Gaussian of a uniform's variance
+    assert spike > 1000
