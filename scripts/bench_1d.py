@@ -29,6 +29,7 @@ from vnp_core.bench.program import (
     no_weights,
     print_tables,
 )
+from vnp_core.bench.published import PUBLISHED_1D, SPLIT, read_published
 from vnp_core.bench.study import Entry
 from vnp_core.bench.systems import System, find_system
 from vnp_core.bench.systems_1d import ABLATIONS_1D, OURS, SYSTEMS_1D
@@ -49,7 +50,12 @@ QUICK_EXTENT = Extent(
 )
 
 
-TITLES = {"test": "as in training", "ood": "never trained on", "real": "measured, after simulations"}
+TITLES = {
+    "test": "as in training",
+    "ood": "never trained on",
+    "real": "measured, after simulations",
+    SPLIT: "published by others, not run here",
+}
 TABLES = {
     "log-likelihood, nats a target": ("ll_joint", "ll_point", "ll_point_gaussian", "ll_context"),
     "calibration": ("coverage50", "coverage90", "crps", "sigma_floor"),
@@ -174,6 +180,7 @@ def main(config: Bench1D) -> None:
     ours = SYSTEMS_1D[OURS].model
     if isinstance(ours, ProcessConfig) and config.csv is None:
         found.costs(ours)
+        found.rows += read_published(PUBLISHED_1D)
     print_tables(found.rows, console, TITLES, TABLES)
     finish(config, output, stopwatch, found, console)
 
