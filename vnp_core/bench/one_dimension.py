@@ -43,6 +43,8 @@ class Extent:
     """Tasks at each of its points."""
     pictured: tuple[int, ...] = (3, 8, 30)
     """Numbers of contexts in the figure of predictions."""
+    peer_share: int = 4
+    """Systems other than ours are scored on the first quarter of each test, say, where this is 4."""
     ceiling_tasks: int = 48_000
     """Tasks of each test that the exact process is scored on, at some 10 ms each."""
     encoded: tuple[int, ...] = (64, 256, 1024, 4096, 16384)
@@ -76,7 +78,9 @@ class Measurements:
             first = _tightest(ceilings)
             shares: dict[str, list[float]] = {}
             for entry in entries:
-                scores = self.study.scores(entry, test, entry.system.draws)
+                share = 1 if entry.system.name == OURS else self.extent.peer_share
+                part = self._first(test, test.batches * test.batch_size // share)
+                scores = self.study.scores(entry, part, entry.system.draws)
                 place = (entry.system.name, test.task, test.split, condition)
                 self.rows += self._score_rows(scores, first, test, *place)
                 self.rows.append(Row(*place, "sigma_floor", entry.system.sigma_floor, None, 1))
