@@ -106,7 +106,10 @@ def test_the_reference_is_one_chunk_times_their_number(workplace: Path) -> None:
     seconds = reference_rows(ledger, paper, views, 8, 0)
     rows = {(row.metric, row.condition): row.value for row in ledger.rows if row.task == "frame"}
     assert rows["seconds", "size=8,views=1,samples=4,timed=1 chunk of 4,manner=paper"] == seconds > 0
-    assert rows["ratio_reference", "size=8,manner=encoded once"] > 0
+    for precision, most in (("float32", 1e-5), ("bfloat16", 1e-2)):
+        condition = f"size=8,manner=encoded once {precision}"
+        assert rows["ratio_reference", condition] > 0
+        assert rows["largest_difference", condition] < most
 
 
 def test_a_size_that_is_not_timed_is_refused(load_script, workplace: Path) -> None:
