@@ -81,7 +81,10 @@ def test_the_script_times_every_step_from_views_to_frames(load_script, workplace
         ("decode", "size=8,draws=1"),
         *[("draw", f"size=8,draws={draws}") for draws in (1, 2)],
         ("orbit", "size=8,frames=2,way=baked 16"),
-        ("training step", "scenes=1,rays=128,samples=24,views=1"),
+        *[
+            ("training step", f"scenes=1,rays=128,samples=24,views=1,execution={name}")
+            for name in ("float32", "bfloat16")
+        ],
         *[("pictures", f"size=8,pictures=2,way={way}") for way in fast],
         *[("encode batch", f"scenes=2,views=2,execution={name}") for name in ("float32", "bfloat16")],
     }
@@ -110,6 +113,7 @@ def test_the_reference_is_one_chunk_times_their_number(workplace: Path) -> None:
     for precision, most in (("float32", 1e-5), ("bfloat16", 1e-2)):
         condition = f"size=8,manner=encoded once {precision}"
         assert rows["ratio_reference", condition] > 0
+        assert rows["ratio_peak_bytes", condition] > 0
         assert rows["largest_difference", condition] < most
 
 

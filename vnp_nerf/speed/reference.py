@@ -37,7 +37,7 @@ def reference_rows(ledger: Ledger, config: PaperConfig, views: Views, size: int,
 
     with torch.inference_mode():
         seconds = time("paper", paper_manner)
-        picture = paper_manner()
+        held, picture = ledger.last("peak_bytes"), paper_manner()
         once = ledger.time("encode", "views=1", lambda: model.encode(one), model=PAPER)
         encoded = model.encode(one)
         for precision in get_args(Precision):
@@ -48,8 +48,11 @@ def reference_rows(ledger: Ledger, config: PaperConfig, views: Views, size: int,
 
             ratio = seconds / (time(manner, kept) + once)
             difference = float((kept() - picture).abs().max())
-            ledger.note("frame", f"size={size},manner={manner}", "ratio_reference", ratio, PAPER)
-            ledger.note("frame", f"size={size},manner={manner}", "largest_difference", difference, PAPER)
+            ratio_held = held / ledger.last("peak_bytes")
+            where = f"size={size},manner={manner}"
+            ledger.note("frame", where, "ratio_reference", ratio, PAPER)
+            ledger.note("frame", where, "ratio_peak_bytes", ratio_held, PAPER)
+            ledger.note("frame", where, "largest_difference", difference, PAPER)
     return seconds
 
 
