@@ -117,8 +117,8 @@ def main(config: BenchSpeed) -> None:
         reference[config.size] = reference_rows(ledger, PaperConfig(), context, config.size, config.seed)
     with torch.inference_mode():
         if "encode" in config.parts:
-            counts = range(max(config.views))
-            encoding_rows(ledger, model, Views.from_scene(scene, counts).to(device), config.views)
+            views = Views.from_scene(scene, range(max(config.views))).to(device)
+            encoding_rows(ledger, model, views, config.views, config.size)
         executions = [Execution.named(name) for name in config.executions]
         if "bake" in config.parts:
             bake_rows(ledger, model, context, config.bakes)

@@ -23,8 +23,10 @@ from vnp_core.modulation import ModulatedLinear, ModulatedWeights, Modulation
 from vnp_core.rounded_linear import Deviations, RoundedLinear
 from vnp_nerf.execution import Precision
 
-_BLOCK = 1024
-"""Points at a time."""
+_CPU_BLOCK = 1024
+"""Points at a time: their hidden layers stay in a processor's cache."""
+_GPU_BLOCK = 32 * 1024
+"""The same where thousands of cores want work."""
 
 Map = Callable[[Any], Tensor]
 
@@ -46,7 +48,8 @@ class ChunkDecoder:
     @torch.no_grad()
     def __call__(self, points: Float[Tensor, "N 3"], source: LatentSource) -> Float[Tensor, "N O"]:
         """What `Decoder.forward` gives for one scene and one draw."""
-        blocks = [slice(start, start + _BLOCK) for start in range(0, len(points), _BLOCK)]
+        size = _CPU_BLOCK if points.device.type == "cpu" else _GPU_BLOCK
+        blocks = [slice(start, start + size) for start in range(0, len(points), size)]
         states = points.new_empty(len(points), cast(nn.Linear, self.decoder.after_attention[-1]).out_features)
         embeddings: list[Tensor | Deviations] = []
         for block in blocks:

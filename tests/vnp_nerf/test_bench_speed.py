@@ -74,7 +74,7 @@ def test_the_script_times_every_step_from_views_to_frames(load_script, workplace
     timed = {(row.task, row.condition) for row in rows if row.metric == "seconds"}
     fast = ("culled", "culled bfloat16", "baked 8", "baked 16")
     assert timed == {
-        *[(task, f"views={count}") for task in ("encode", "ready field") for count in (1, 2)],
+        *[(task, f"views={count}") for task in ("encode", "ready field", "next frame") for count in (1, 2)],
         ("encode", "views=2,again"),
         *[("bake", f"views=2,resolution={resolution}") for resolution in (8, 16)],
         *[("frame", f"size={size},way={way}") for size in (8, 16) for way in ("slow", *fast)],

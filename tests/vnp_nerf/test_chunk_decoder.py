@@ -30,7 +30,7 @@ SMALL = {
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many blocks a chunk, the last one not full."""
-    monkeypatch.setattr(chunk_decoder, "_BLOCK", 100)
+    monkeypatch.setattr(chunk_decoder, "_CPU_BLOCK", 100)
 
 
 def _views(padded: bool = False) -> Views:

@@ -20,16 +20,21 @@ SLOW_RAYS = 1024
 """Rays at a time of the slow twin on a CPU: the samples' features stay in a processor's cache."""
 
 
-def encoding_rows(ledger: Ledger, model: RadianceModel, everything: Views, counts: Sequence[int]) -> None:
-    """From views to tokens, and on to a field whose empty space is known, by number of views."""
+def encoding_rows(
+    ledger: Ledger, model: RadianceModel, everything: Views, counts: Sequence[int], size: int
+) -> None:
+    """From views to tokens, on to a field whose empty space is known, and a frame of it, by views."""
+    cameras = cameras_around(1, size, ledger.device)
     for count in counts:
         views = everything.select_views(slice(count))
 
-        def ready(views: Views = views) -> None:
-            CulledField(model.infer_field(model.encode(views)))
+        def ready(views: Views = views) -> CulledField:
+            return CulledField(model.infer_field(model.encode(views)))
 
         ledger.time("encode", f"views={count}", lambda views=views: model.encode(views))
         ledger.time("ready field", f"views={count}", ready)
+        field = ready()
+        ledger.time("next frame", f"views={count}", lambda field=field: look(field, cameras))
 
 
 def ways_to_look(
