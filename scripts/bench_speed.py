@@ -23,9 +23,9 @@ from vnp_nerf.library import load_model, weights_path
 from vnp_nerf.paper import PaperConfig, PaperModel
 from vnp_nerf.protocol import SceneModel
 from vnp_nerf.radiance import RadianceModel
-from vnp_nerf.readers import open_scene
+from vnp_nerf.readers import holds_scene, open_scene
 from vnp_nerf.rendering import RayRenderer
-from vnp_nerf.speed.fields import draw_rows, encoding_rows, frame_rows, loss_rows, ways_to_look
+from vnp_nerf.speed.fields import bake_rows, draw_rows, encoding_rows, frame_rows, loss_rows, ways_to_look
 from vnp_nerf.speed.figure import draw_figure, print_table
 from vnp_nerf.speed.ledger import Ledger, cameras_around, look
 from vnp_nerf.speed.reference import PAPER, reference_rows
@@ -34,7 +34,7 @@ from vnp_nerf.speed.training import training_rows
 from vnp_nerf.views import Views
 
 ROOT = Path(__file__).resolve().parents[1]
-Part = Literal["reference", "encode", "frames", "draws", "orbit", "training", "throughput"]
+Part = Literal["reference", "encode", "bake", "frames", "losses", "draws", "orbit", "training", "throughput"]
 ExecutionName = Literal["float32", "bfloat16", "compiled-float32", "compiled-bfloat16"]
 
 
@@ -42,12 +42,21 @@ ExecutionName = Literal["float32", "bfloat16", "compiled-float32", "compiled-bfl
 class BenchSpeed:
     """Time and memory of one field, from its views to its frames."""
 
-    parts: tuple[Part, ...] = ("reference", "encode", "frames", "draws", "orbit", "training")
+    parts: tuple[Part, ...] = (
+        "reference",
+        "encode",
+        "bake",
+        "frames",
+        "losses",
+        "draws",
+        "orbit",
+        "training",
+    )
     """What to time. The reference takes minutes on a CPU; throughput is of many pictures at once."""
     weights: str = "furniture"
     """Shipped name or .safetensors file."""
     data: Path = ROOT / "data" / "demo" / "furniture" / "blendswap-cc-0-armchair"
-    """The scene whose field is looked at."""
+    """The scene whose field is looked at. Losses are measured on its neighbours, in the same folder, too."""
     views: tuple[int, ...] = (1, 2, 3, 5, 8)
     """Numbers of context views; frames are timed with `context` of them."""
     context: int = 3
@@ -66,8 +75,10 @@ class BenchSpeed:
     """Frames of the orbit."""
     orbit_bake: int = 128
     """The one of `bakes` that the orbit is rendered from."""
-    queries: int = 4
-    """Posed views, not of the context, on which the loss in dB of each way to render is measured."""
+    loss_scenes: int = 6
+    """Scenes on which the loss in dB of each way to render is measured."""
+    queries: int = 2
+    """Posed views of each of them, not of the context, that it is measured on."""
     scenes: int = 32
     """Scenes that are encoded in one batch to measure throughput: the one, over and over."""
     pictures: int = 64
@@ -106,16 +117,17 @@ def main(config: BenchSpeed) -> None:
         reference[config.size] = reference_rows(ledger, PaperConfig(), context, config.size, config.seed)
     with torch.inference_mode():
         if "encode" in config.parts:
-            counts = range(max(config.views))
-            encoding_rows(ledger, model, Views.from_scene(scene, counts).to(device), config.views)
+            views = Views.from_scene(scene, range(max(config.views))).to(device)
+            encoding_rows(ledger, model, views, config.views, config.size)
+        executions = [Execution.named(name) for name in config.executions]
+        if "bake" in config.parts:
+            bake_rows(ledger, model, context, config.bakes)
+        if "losses" in config.parts:
+            loss_rows(ledger, model, _neighbours(config), config.bakes, executions)
         if {"frames", "orbit", "throughput"} & set(config.parts):
-            executions = [Execution.named(name) for name in config.executions]
-            ways = ways_to_look(ledger, model, context, config.bakes, executions)
-            query = Views.from_scene(scene, range(config.context, config.context + config.queries)).to(device)
-            loss_rows(ledger, ways, query)
-            _frames(ledger, ways, config, reference)
-            if "throughput" in config.parts:
-                scene_rows(ledger, model, context, config.scenes, executions)
+            _frames(ledger, ways_to_look(model, context, config.bakes, executions), config, reference)
+        if "throughput" in config.parts:
+            scene_rows(ledger, model, context, config.scenes, executions)
         if "draws" in config.parts:
             draw_rows(ledger, model, context, config.draws, config.size, config.seed)
     if "training" in config.parts:
@@ -153,6 +165,17 @@ def _frames(
     if "throughput" in config.parts:
         fast = {way: field for way, field in ways.items() if way != "slow"}
         picture_rows(ledger, fast, config.size, config.pictures)
+
+
+def _neighbours(config: BenchSpeed) -> list[tuple[Views, Views]]:
+    """Context and views to score of scenes that lie beside the chosen one."""
+    folders = [path for path in sorted(config.data.parent.iterdir()) if holds_scene(path)]
+    chosen: list[tuple[Views, Views]] = []
+    for path in folders[: config.loss_scenes]:
+        views = Views.from_scene(open_scene(path), range(config.context + config.queries)).to(config.device)
+        parts = slice(config.context), slice(config.context, None)
+        chosen.append((views.select_views(parts[0]), views.select_views(parts[1])))
+    return chosen
 
 
 if __name__ == "__main__":

@@ -68,8 +68,11 @@ class QueriedLatents:
 
     def __call__(self, level: int, state: Float[Tensor, "B_or_BK M D"]) -> ModulatedWeights:
         """Predicts, pools, draws, modulates."""
-        rows = state.shape[0]
-        prediction = self.networks.predict[level](state)
+        return self.given(level, self.networks.predict[level](state))
+
+    def given(self, level: int, prediction: Float[Tensor, "B_or_BK M O"]) -> ModulatedWeights:
+        """The weights of one level from the intermediate prediction at the queries."""
+        rows = prediction.shape[0]
         seen = prediction if self.observe is None else self.observe(prediction)
         mask = None if self.mask is None else per_draw(self.mask, rows)
         drawn_from = self._per_draw(self.networks.prior[level](seen, mask))

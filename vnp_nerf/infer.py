@@ -23,6 +23,7 @@ from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error
 from vnp_nerf.baked_field import BakedGrid, bake
 from vnp_nerf.baked_file import BakedCard, save_baked, source_hash
 from vnp_nerf.culled_field import CulledField
+from vnp_nerf.execution import Precision
 from vnp_nerf.face.cameras import camera_path, elevation_of, turntable_cameras
 from vnp_nerf.face.checkpoints import (
     pipeline_state,
@@ -74,6 +75,8 @@ class Infer:
     """Write the field down on a grid of so many points a side (64, 128 or 256), baked.safetensors, which the
     tools then show: fast enough for the viewer on a CPU.
     """
+    precision: Precision = "float32"
+    """Of the matrix products of rendering: float32, or the faster bfloat16 of 8 bits."""
     copy: bool = False
     """Copy a trained run's weights into the new run, so that it outlives the old one."""
     orbit_cameras: int = 24
@@ -115,7 +118,7 @@ def infer(options: Infer) -> Path:
     config.load_dir = config.load_checkpoint = config.load_config = config.load_step = None
     config.pipeline.datamanager.data = parser.config.data
     config.pipeline.datamanager.dataparser = parser.config
-    config.pipeline.model.draw = options.draw
+    config.pipeline.model.draw, config.pipeline.model.precision = options.draw, options.precision
     config.relative_model_dir = Path("nerfstudio_models") if source.folder is None else source.folder
     partial = run_dir.with_name(f".{run_dir.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)

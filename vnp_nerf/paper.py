@@ -37,6 +37,8 @@ from vnp_nerf.axial_rendering import (
 )
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.cameras import pixel_rays
+from vnp_nerf.chunk_decoder import ChunkDecoder
+from vnp_nerf.execution import Precision
 from vnp_nerf.rendering import Background, Rendering
 from vnp_nerf.views import Views
 
@@ -187,8 +189,7 @@ class PaperModel(nn.Module):
         source: LatentSource,
     ) -> Float[Tensor, "B RS 4"]:
         """Raw colour and density at every sample of every ray."""
-        points = origins[:, :, None] + depths[..., None] * axial[:, :, None]
-        return self.decoder(rearrange(points, "B R S xyz -> B (R S) xyz"), cache, source)
+        return self.decoder(samples_on(origins, axial, depths), cache, source)
 
     # -- training --------------------------------------------------------------------------------------------
 
@@ -228,10 +229,19 @@ class PaperField:
 
     In the 'paper' mode every rendered chunk has latents of its own, as released; only points that are asked
     for without rays share a draw, made from rays spread over the first context view.
+
+    With a precision, points pass through the decoder in blocks; without one, as in training, all at once.
     """
 
-    def __init__(self, model: PaperModel, encoded: PaperEncoded, generator: Generator | None) -> None:
+    def __init__(
+        self,
+        model: PaperModel,
+        encoded: PaperEncoded,
+        generator: Generator | None,
+        precision: Precision | None = None,
+    ) -> None:
         self.model, self.encoded, self.generator = model, encoded, generator
+        self.blocks = None if precision is None else ChunkDecoder(model.decoder, encoded.cache, precision)
         self.fixed: DrawnLatents | None = None
         if isinstance(model.latents, LatentHierarchy):
             draw = model.latents.draw(encoded.tokens, generator=generator)
@@ -241,8 +251,7 @@ class PaperField:
         self, points: Float[Tensor, "N 3"], directions: Float[Tensor, "N 3"] | None = None
     ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N 3"]]:
         """Density and colour at points; this model has no view direction."""
-        raw = self.model.decoder(points[None], self.encoded.cache, self.fixed or self.spread)
-        density, rgb = activated(raw[0])
+        density, rgb = activated(self._decode(points[None], self.fixed or self.spread)[0])
         return density, rgb
 
     @cached_property
@@ -278,7 +287,20 @@ class PaperField:
         axial = axial_directions(origins, directions)
         depths = model.depths(origins, None)
         source = self.fixed or model.queried(model.noise(1, self.generator), depths)
-        return model.march(self.encoded.cache, origins, axial, depths, source), depths, axial, source
+        return self._decode(samples_on(origins, axial, depths), source), depths, axial, source
+
+    def _decode(self, points: Float[Tensor, "1 N 3"], source: LatentSource) -> Float[Tensor, "1 N 4"]:
+        if self.blocks is None:
+            return self.model.decoder(points, self.encoded.cache, source)
+        return self.blocks(points[0], source)[None]
+
+
+def samples_on(
+    origins: Float[Tensor, "B R 3"], axial: Float[Tensor, "B R 3"], depths: Float[Tensor, "B R S"]
+) -> Float[Tensor, "B RS 3"]:
+    """The points at these depths, ray by ray."""
+    points = origins[:, :, None] + depths[..., None] * axial[:, :, None]
+    return rearrange(points, "B R S xyz -> B (R S) xyz")
 
 
 def ray_pictures(views: Views) -> tuple[Float[Tensor, "B V 9 H W"], Tensor]:

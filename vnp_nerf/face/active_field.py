@@ -10,7 +10,7 @@ from vnp_nerf.baked_field import BakedField
 from vnp_nerf.baked_file import open_baked, source_hash
 from vnp_nerf.culled_field import CulledField
 from vnp_nerf.execution import Execution
-from vnp_nerf.paper import PaperModel
+from vnp_nerf.paper import PaperField, PaperModel
 from vnp_nerf.protocol import Field
 from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.views import Views
@@ -52,7 +52,7 @@ class ActiveField:
         # A generator of the CPU's draws the same latents for every device.
         generator = None if config.draw is None else torch.Generator().manual_seed(config.draw)
         if not isinstance(self.model, RadianceModel):
-            return self.model.infer_field(encoded, generator=generator)
+            return PaperField(self.model, encoded, generator, config.precision)
         if config.baked is not None and config.baked.is_file():
             grid, card = open_baked(config.baked)
             if card.source == source_hash(self.model, views, config.draw):

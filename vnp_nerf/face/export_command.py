@@ -14,6 +14,7 @@ from rich.console import Console
 from vnp_core.checkpoints import checkpoint_paths, save_weights
 from vnp_core.config import to_dict
 from vnp_core.errors import ConfigError, exit_on_error
+from vnp_core.results import peak_bytes
 from vnp_nerf import __version__
 from vnp_nerf.exporting.glb import write_glb
 from vnp_nerf.exporting.grids import FieldGrid, field_to_grid
@@ -180,6 +181,8 @@ def main() -> None:
             paths = export(options)
     for path in paths:
         console.print(path)
+    held = peak_bytes(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    console.print(f"(memory held at most: {held / 2**30:.2f} GiB)")
 
 
 def _export_weights(options: Weights) -> tuple[Path, ...]:

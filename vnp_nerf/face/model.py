@@ -77,7 +77,7 @@ class VNPModelConfig(ModelConfig):
     culled: bool = True
     """Ask the network only where its field is not empty, and only as far as light gets."""
     precision: Precision = "float32"
-    """Of the culled field's matrix products: float32, or the faster bfloat16 of 8 bits."""
+    """Of matrix products in culled and in the paper's fields: float32, or the faster bfloat16 of 8 bits."""
     compiled: bool = False
     """Let torch.compile fuse the culled field's network, which takes a minute or so at the first frame."""
     baked: Path | None = None

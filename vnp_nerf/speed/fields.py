@@ -11,7 +11,7 @@ from vnp_nerf.evaluation import pictures_over_white
 from vnp_nerf.execution import Execution
 from vnp_nerf.image_metrics import psnr
 from vnp_nerf.memory_budget import MOST
-from vnp_nerf.radiance import RadianceModel
+from vnp_nerf.radiance import RadianceField, RadianceModel
 from vnp_nerf.rendering import RayRenderer
 from vnp_nerf.speed.ledger import Ledger, cameras_around, look
 from vnp_nerf.views import Views
@@ -20,35 +20,47 @@ SLOW_RAYS = 1024
 """Rays at a time of the slow twin on a CPU: the samples' features stay in a processor's cache."""
 
 
-def encoding_rows(ledger: Ledger, model: RadianceModel, everything: Views, counts: Sequence[int]) -> None:
-    """From views to tokens, and on to a field whose empty space is known, by number of views."""
+def encoding_rows(
+    ledger: Ledger, model: RadianceModel, everything: Views, counts: Sequence[int], size: int
+) -> None:
+    """From views to tokens, on to a field whose empty space is known, and a frame of it, by views."""
+    cameras = cameras_around(1, size, ledger.device)
     for count in counts:
         views = everything.select_views(slice(count))
 
-        def ready(views: Views = views) -> None:
-            CulledField(model.infer_field(model.encode(views)))
+        def ready(views: Views = views) -> CulledField:
+            return CulledField(model.infer_field(model.encode(views)))
 
         ledger.time("encode", f"views={count}", lambda views=views: model.encode(views))
         ledger.time("ready field", f"views={count}", ready)
+        field = ready()
+        ledger.time("next frame", f"views={count}", lambda field=field: look(field, cameras))
 
 
 def ways_to_look(
-    ledger: Ledger, model: RadianceModel, views: Views, bakes: Sequence[int], executions: Sequence[Execution]
+    model: RadianceModel, views: Views, bakes: Sequence[int], executions: Sequence[Execution]
 ) -> dict[str, RayRenderer]:
-    """The slow twin, the culled field run in each way, and baked fields, whose baking is timed."""
+    """The slow twin, the culled field run in each way, and the baked field of each resolution."""
     slow = model.infer_field(model.encode(views))
     ways: dict[str, RayRenderer] = {"slow": slow}
     for execution in executions:
         ways[culled_way(execution)] = CulledField(slow, execution=execution)
-    culled = CulledField(slow)
+    return ways | {f"baked {resolution}": _baked(slow, resolution) for resolution in bakes}
+
+
+def bake_rows(ledger: Ledger, model: RadianceModel, views: Views, bakes: Sequence[int]) -> None:
+    """From an inferred field to one that is on a grid, its empty space found on the way, by resolution."""
+    slow = model.infer_field(model.encode(views))
     for resolution in bakes:
+        condition = f"views={views.count},resolution={resolution}"
+        ledger.time("bake", condition, lambda resolution=resolution: _baked(slow, resolution), least=1)
 
-        def baked(resolution: int = resolution) -> BakedField:
-            return BakedField(bake(culled, model.config.radius, resolution, ledger.device))
 
-        ledger.time("bake", f"views={views.count},resolution={resolution}", baked, least=1)
-        ways[f"baked {resolution}"] = baked()
-    return ways
+def _baked(field: RadianceField, resolution: int) -> BakedField:
+    grid = bake(
+        CulledField(field), field.model.config.radius, resolution, field.decoded.encoded.rotation.device
+    )
+    return BakedField(grid)
 
 
 def culled_way(execution: Execution) -> str:
@@ -74,18 +86,31 @@ def frame_rows(
                 ledger.note("frame", condition, "ratio_reference", reference[size] / seconds)
 
 
-def loss_rows(ledger: Ledger, ways: dict[str, RayRenderer], query: Views) -> None:
-    """What each way loses against the slow twin, dB of PSNR, as a mean over posed views."""
-    truths = pictures_over_white(query)
-    cameras = Cameras(query.camera_to_world[0], query.intrinsics[0], query.sizes[0])
+def loss_rows(
+    ledger: Ledger,
+    model: RadianceModel,
+    scenes: Sequence[tuple[Views, Views]],
+    bakes: Sequence[int],
+    executions: Sequence[Execution],
+) -> None:
+    """What each way loses against the slow twin, dB of PSNR on posed views: the mean and the worst scene's.
+
+    A scene is its context and the views to score on.
+    """
     scores: dict[str, list[float]] = {}
-    for way, field in ways.items():
-        pictures = [look(field, cameras[view], rays_of(way, ledger.device)) for view in range(len(truths))]
-        scores[way] = [psnr(seen, truth) for seen, truth in zip(pictures, truths, strict=True)]
+    for context, query in scenes:
+        truths = pictures_over_white(query)
+        cameras = Cameras(query.camera_to_world[0], query.intrinsics[0], query.sizes[0])
+        for way, field in ways_to_look(model, context, bakes, executions).items():
+            seen = [look(field, cameras[view], rays_of(way, ledger.device)) for view in range(query.count)]
+            values = [psnr(picture, truth) for picture, truth in zip(seen, truths, strict=True)]
+            scores.setdefault(way, []).append(sum(values) / len(values))
     for way, values in scores.items():
+        condition, count = f"way={way}", sum(query.count for _, query in scenes)
         lost = [best - value for best, value in zip(scores["slow"], values, strict=True)]
-        ledger.note("frame", f"way={way}", "psnr", sum(values) / len(values), n=len(lost))
-        ledger.note("frame", f"way={way}", "psnr_lost", sum(lost) / len(lost), n=len(lost))
+        ledger.note("loss", condition, "psnr", sum(values) / len(values), n=count)
+        ledger.note("loss", condition, "psnr_lost", sum(lost) / len(lost), n=count)
+        ledger.note("loss", condition, "psnr_lost_worst_scene", max(lost), n=count)
 
 
 def draw_rows(

@@ -24,10 +24,15 @@ def draw_figure(path: Path, rows: Sequence[Row], model: str) -> None:
     sizes = sorted({size for points in by_size.values() for size, _ in points})
     frames.set_xticks(sizes, labels=[str(size) for size in sizes])
     frames.minorticks_off()
-    _plot(views.plot, _curves(timed, ("encode", "ready field"), "views", lambda row, parts: row.task))
+    _plot(
+        views.plot,
+        _curves(timed, ("encode", "ready field", "next frame"), "views", lambda row, parts: row.task),
+    )
     views.set(xlabel="context views", ylabel="seconds", ylim=(0, None))
-    _plot(draws.plot, _curves(timed, ("draw",), "draws", lambda row, parts: "views to pictures"))
+    by_draws = _curves(timed, ("draw",), "draws", lambda row, parts: "views to pictures")
+    _plot(draws.plot, by_draws)
     draws.set(xlabel="draws", ylabel="seconds", ylim=(0, None))
+    draws.set_xticks([count for points in by_draws.values() for count, _ in points])
     for axis in (frames, views, draws):
         axis.legend(fontsize=7, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,10 @@ class Ledger:
         """Keeps one number, which is of `n` pictures, say."""
         self.rows.append(Row(model or self.model, task, "speed", condition, metric, value, None, n))
 
+    def last(self, metric: str) -> float:
+        """The number of this metric that was noted last."""
+        return next(row.value for row in reversed(self.rows) if row.metric == metric)
+
     def time(
         self,
         task: str,

@@ -4,11 +4,15 @@ rendered in the paper's manner: the context is encoded again for each chunk of 1
 Chunks cost the same, so a picture's cost is that of one chunk times their number.
 """
 
+from collections.abc import Callable
+from typing import get_args
+
 import torch
-from einops import rearrange
+from torch import Tensor
 
 from vnp_nerf.cameras import picture_rays
-from vnp_nerf.paper import PaperConfig, PaperModel
+from vnp_nerf.execution import Precision
+from vnp_nerf.paper import PaperConfig, PaperField, PaperModel
 from vnp_nerf.speed.ledger import Ledger, cameras_around
 from vnp_nerf.views import Views
 
@@ -16,36 +20,51 @@ PAPER = "vnp-nerf-paper"
 
 
 def reference_rows(ledger: Ledger, config: PaperConfig, views: Views, size: int, seed: int) -> float:
-    """Seconds of a picture in the paper's manner; rows of that, and of encoding once."""
+    """Seconds of a picture in the paper's manner; rows of that, and of encoding once, in each precision."""
     torch.manual_seed(seed)
     model = PaperModel(config).eval().to(ledger.device)
     one = views.select_views([0])
-    cameras = cameras_around(1, size, ledger.device)
     chunks = -(-size * size // config.chunk_rays)
-    middle = slice(chunks // 2 * config.chunk_rays, (chunks // 2 + 1) * config.chunk_rays)
-    origins, directions = (
-        rearrange(part, "H W xyz -> (H W) xyz")[middle]
-        for part in picture_rays(cameras.camera_to_world[0], cameras.intrinsics[0], size, size)
-    )
+    rays = _middle_chunk(ledger, size, config.chunk_rays)
     condition = f"size={size},views=1,samples={config.samples},timed=1 chunk of {chunks}"
 
-    def paper_manner() -> None:
-        model.infer_field(model.encode(one)).render(origins, directions)
+    def paper_manner() -> Tensor:
+        return model.infer_field(model.encode(one), generator=_draw(seed)).render(*rays).rgb
+
+    def time(manner: str, work: Callable[[], Tensor]) -> float:
+        where, warm = f"{condition},manner={manner}", ledger.device.type != "cpu"
+        return ledger.time("frame", where, work, model=PAPER, least=1, scale=chunks, warm=warm)
 
     with torch.inference_mode():
-        seconds = ledger.time(
-            "frame", f"{condition},manner=paper", paper_manner, model=PAPER, least=1, scale=chunks
-        )
+        seconds = time("paper", paper_manner)
+        held, picture = ledger.last("peak_bytes"), paper_manner()
         once = ledger.time("encode", "views=1", lambda: model.encode(one), model=PAPER)
-        field = model.infer_field(model.encode(one))
-        kept = ledger.time(
-            "frame",
-            f"{condition},manner=encoded once",
-            lambda: field.render(origins, directions),
-            model=PAPER,
-            least=1,
-            scale=chunks,
-        )
-    ratio = seconds / (kept + once)
-    ledger.note("frame", f"size={size},manner=encoded once", "ratio_reference", ratio, PAPER)
+        encoded = model.encode(one)
+        for precision in get_args(Precision):
+            manner = f"encoded once {precision}"
+
+            def kept(precision: Precision = precision) -> Tensor:
+                return PaperField(model, encoded, _draw(seed), precision).render(*rays).rgb
+
+            ratio = seconds / (time(manner, kept) + once)
+            difference = float((kept() - picture).abs().max())
+            ratio_held = held / ledger.last("peak_bytes")
+            where = f"size={size},manner={manner}"
+            ledger.note("frame", where, "ratio_reference", ratio, PAPER)
+            ledger.note("frame", where, "ratio_peak_bytes", ratio_held, PAPER)
+            ledger.note("frame", where, "largest_difference", difference, PAPER)
     return seconds
+
+
+def _middle_chunk(ledger: Ledger, size: int, rays: int) -> tuple[Tensor, Tensor]:
+    """Origins and directions of the rays of a picture's middle chunk."""
+    cameras = cameras_around(1, size, ledger.device)
+    origins, directions = picture_rays(cameras.camera_to_world[0], cameras.intrinsics[0], size, size)
+    start = size * size // rays // 2 * rays
+    chunk = slice(start, start + rays)
+    return origins.reshape(-1, 3)[chunk], directions.reshape(-1, 3)[chunk]
+
+
+def _draw(seed: int) -> torch.Generator:
+    """The same latents' noise each time."""
+    return torch.Generator().manual_seed(seed)

@@ -1,5 +1,6 @@
 """A step of training, without the optimiser."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,19 +17,25 @@ RAYS = 128
 
 
 def training_rows(ledger: Ledger, models: dict[str, SceneModel], views: Views, seed: int) -> None:
-    """A step of one scene and 128 rays, forward and backward."""
+    """A step of one scene and 128 rays, forward and backward; of `vnp-nerf` in each precision."""
     generator = torch.Generator(ledger.device).manual_seed(seed)
     batch = training_batch(views, RAYS, torch.Generator().manual_seed(seed))
     for name, model in models.items():
         config = model.config
-        samples = config.samples if isinstance(config, PaperConfig) else config.train_samples
-        ledger.time(
-            "training step",
-            f"scenes=1,rays={RAYS},samples={samples},views=1",
-            lambda m=model: training_step(m, batch, generator),
-            model=name,
-            least=2,
-        )
+        paper = isinstance(config, PaperConfig)
+        samples = config.samples if paper else config.train_samples
+        for rounded in (False,) if paper else (True, False):
+            if not paper:
+                model.config = replace(config, bfloat16=rounded)
+            precision = "bfloat16" if rounded else "float32"
+            ledger.time(
+                "training step",
+                f"scenes=1,rays={RAYS},samples={samples},views=1,execution={precision}",
+                lambda m=model: training_step(m, batch, generator),
+                model=name,
+                least=2,
+            )
+        model.config = config
 
 
 def training_batch(views: Views, rays: int, generator: torch.Generator) -> TrainBatch:

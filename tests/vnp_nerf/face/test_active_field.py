@@ -101,6 +101,17 @@ def test_a_culled_field_shows_what_the_slow_one_shows(pipeline):
         assert torch.allclose(fast[name], slow[name], atol=5e-3), name
 
 
+def test_precision_is_a_choice_that_makes_the_field_anew(pipeline, encodings: list[int]):
+    model: VNPModel = pipeline.model
+    camera = pipeline.datamanager.eval_dataset.cameras[0:1]
+    exact = model.get_outputs_for_camera(camera)
+    model.config.precision = "bfloat16"
+    rounded = model.get_outputs_for_camera(camera)
+    assert model.field().drawn.execution.name == "bfloat16"
+    assert 0 < (rounded["rgb"] - exact["rgb"]).abs().max() < 0.02
+    assert len(encodings) == 1
+
+
 @pytest.fixture(scope="module")
 def baked_run(trained: Path, make_scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("baked")

@@ -131,4 +131,6 @@ def test_the_command_ends_on_an_empty_field_with_one_line(
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(sys, "argv", ["vnp-export", *arguments])
     main()
-    assert str(tmp_path / "ball.ply") in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert str(tmp_path / "ball.ply") in printed
+    assert "memory held at most: " in printed
