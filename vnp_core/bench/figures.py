@@ -77,10 +77,10 @@ def draw_context_curves(path: Path, panels: Mapping[str, Sequence[Curve]]) -> No
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (score, curves) in zip(axes, panels.items(), strict=True):
         dashes = iter(("--", ":", "-."))
-        colours = colours_of([curve.name for curve in curves if not curve.ceiling])
+        looks = lines_of([curve.name for curve in curves if not curve.ceiling])
         for curve in curves:
-            style = {"color": "black", "linestyle": next(dashes)} if curve.ceiling else {}
-            style = style or {"color": colours[curve.name], "marker": "o", "markersize": 3}
+            style: dict[str, Any] = {"color": "black", "linestyle": next(dashes)} if curve.ceiling else {}
+            style = style or {**looks[curve.name], "marker": "o", "markersize": 3}
             axis.errorbar(
                 curve.contexts, curve.values, curve.stderrs, label=curve.name, linewidth=1.2, **style
             )
@@ -95,10 +95,10 @@ def draw_calibration(path: Path, levels: Sequence[float], curves: Mapping[str, S
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
     right.axhline(0, color="black", linewidth=0.8, linestyle="--")
-    for name, colour in colours_of(list(curves)).items():
-        left.plot(levels, curves[name], color=colour, linewidth=1.2, label=name)
+    for name, look in lines_of(list(curves)).items():
+        left.plot(levels, curves[name], **look, linewidth=1.2, label=name)
         off = [share - level for share, level in zip(curves[name], levels, strict=True)]
-        right.plot(levels, off, color=colour, linewidth=1.2)
+        right.plot(levels, off, **look, linewidth=1.2)
     left.set_ylabel("share of targets inside")
     right.set_ylabel("share minus probability (below 0: too sure)")
     for axis in (left, right):
@@ -111,12 +111,11 @@ def draw_training(path: Path, histories: Mapping[str, Sequence[HistoryRow]]) -> 
     with_kl = {name: rows for name, rows in histories.items() if any(row.kl for row in rows)}
     figure = new_figure(8.4 if with_kl else 4.6, 3.6)
     axes = figure.subplots(1, 2 if with_kl else 1, squeeze=False)[0]
-    colours = colours_of(list(histories))
+    looks = lines_of(list(histories))
     for name, rows in histories.items():
         steps = [row.step for row in rows]
-        axes[0].plot(
-            steps, [row.values["loss"] for row in rows], color=colours[name], linewidth=1, label=name
-        )
+        losses = [row.values["loss"] for row in rows]
+        axes[0].plot(steps, losses, **looks[name], linewidth=1, label=name)
     losses = sorted(row.values["loss"] for rows in histories.values() for row in rows)
     if losses:  # the first steps, high above, would press the rest flat
         axes[0].set_ylim(losses[0] - 0.1, min(losses[-1], losses[int(0.95 * len(losses))] + 1) + 0.1)
@@ -127,9 +126,8 @@ def draw_training(path: Path, histories: Mapping[str, Sequence[HistoryRow]]) -> 
             values = [max(row.kl[level], 1e-4) for row in kept]
             label = name if level == 0 else None
             style = ("-", "--", ":", "-.")[level % 4]
-            axes[1].semilogy(
-                [row.step for row in kept], values, style, color=colours[name], linewidth=1, label=label
-            )
+            steps, colour = [row.step for row in kept], looks[name]["color"]
+            axes[1].semilogy(steps, values, style, color=colour, linewidth=1, label=label)
         axes[1].set_ylabel("KL of a latent level, nats (top level solid)")
     for axis in axes:
         axis.set_xlabel("step")
@@ -140,9 +138,9 @@ def draw_costs(path: Path, costs: Mapping[str, Sequence[Cost]], label: str = "co
     """Time and memory of some work against its size, both logarithmic."""
     figure = new_figure(8.4, 3.4)
     left, right = figure.subplots(1, 2)
-    for name, colour in colours_of(list(costs)).items():
+    for name, look in lines_of(list(costs)).items():
         sizes = [cost.contexts for cost in costs[name]]
-        style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "label": name}
+        style: dict[str, Any] = {**look, "marker": "o", "markersize": 3, "label": name}
         left.loglog(sizes, [cost.seconds for cost in costs[name]], **style)
         right.loglog(sizes, [max(cost.peak_bytes, 1) / 2**20 for cost in costs[name]], **style)
     left.set_ylabel("seconds")
@@ -169,9 +167,13 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def colours_of(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each line, in the order of the lines."""
-    return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)}
+def lines_of(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The look of each line, in their order: no two alike, as long as there are at most 24."""
+    looks: dict[str, dict[str, str]] = {}
+    for place, name in enumerate(names):
+        cycle, colour = divmod(place, len(COLOURS))
+        looks[name] = {"color": COLOURS[colour], "linestyle": ("-", "--", ":")[cycle % 3]}
+    return looks
 
 
 def _bound(axis: Any, panels: Sequence[Panel]) -> None:

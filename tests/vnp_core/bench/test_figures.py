@@ -15,6 +15,7 @@ from vnp_core.bench.figures import (
     draw_costs,
     draw_predictions,
     draw_training,
+    lines_of,
 )
 from vnp_core.bench.training_state import HistoryRow
 
@@ -76,3 +77,8 @@ def test_a_figure_that_fails_leaves_the_old_one_and_no_rest(
         draw("costs", path)
     assert path.read_bytes() == b"old"
     assert [found.name for found in tmp_path.iterdir()] == ["f.png"]
+
+
+def test_no_two_lines_look_alike() -> None:
+    looks = [tuple(look.values()) for look in lines_of([str(number) for number in range(24)]).values()]
+    assert len(set(looks)) == 24
