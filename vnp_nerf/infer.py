@@ -31,6 +31,7 @@ from vnp_nerf.face.checkpoints import (
 )
 from vnp_nerf.face.config import vnp_nerf, vnp_nerf_paper
 from vnp_nerf.face.dataparser import VNPSceneDataParser, VNPSceneDataParserConfig, views_to_compare
+from vnp_nerf.face.entry_points import check_nerfstudio
 from vnp_nerf.face.run_file import read_run_config
 from vnp_nerf.face.trainer import VNPTrainerConfig
 from vnp_nerf.library import build_model, fitting_config, weights_path
@@ -133,6 +134,7 @@ def infer(options: Infer) -> Path:
 def main() -> None:
     """The console script."""
     with exit_on_error():
+        check_nerfstudio()
         options = tyro.cli(Infer, description=Infer.__doc__)
         run_dir = infer(options)
     _print_next_steps(run_dir, options)
