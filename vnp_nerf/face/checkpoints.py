@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vnp_core.checkpoints import check_tensors
+from vnp_core.checkpoints import Checkpoint
+from vnp_core.config import to_dict
 from vnp_core.errors import CheckpointError
 from vnp_core.whole_files import whole_file
-from vnp_nerf.library import ModelConfig, build_model
+from vnp_nerf.library import ModelConfig, fitting_config
 
 SCENE_MODEL = "radiance."
 """Where the scene model's tensors are among those of the nerfstudio model."""
@@ -134,7 +135,5 @@ def scene_model_state(checkpoint: Mapping[str, Any], config: ModelConfig, source
     """The scene model's tensors from a run's checkpoint. Raises `CheckpointError` if they do not fit."""
     state = model_state(checkpoint["pipeline"])
     own = {name.removeprefix(SCENE_MODEL): t for name, t in state.items() if name.startswith(SCENE_MODEL)}
-    with torch.device("meta"):
-        shapes = build_model(config).state_dict()
-    check_tensors(own, {name: tuple(tensor.shape) for name, tensor in shapes.items()}, source)
+    fitting_config(Checkpoint(to_dict(config), {}, own), source)
     return own

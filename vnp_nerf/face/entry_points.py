@@ -1,9 +1,9 @@
 """What nerfstudio loads of this package: three methods and a dataparser, or the reason why one is missing.
 
 nerfstudio lets an error in any plug-in end all of its programs, whatever method they run. So nothing here
-raises: what cannot be loaded is handed over as an `Unavailable`, which nerfstudio names in a warning before it
-goes on without it. Each name is looked up when it is asked for, since nerfstudio loads the dataparser while
-its own modules are half imported.
+raises: what cannot be loaded is handed over as an `Unavailable`, which nerfstudio names in a warning before
+it goes on without it. Each name is looked up when it is asked for, since nerfstudio loads the dataparser
+while its own modules are half imported.
 """
 
 import importlib
@@ -39,7 +39,7 @@ class Unavailable:
 
 
 def check_nerfstudio() -> None:
-    """Raises `MissingDependencyError` unless a version of nerfstudio is there that this package works with."""
+    """Raises `MissingDependencyError` unless a nerfstudio is there that this package works with."""
     wanted = f"{_dotted(OLDEST)} or later, before {_dotted(TOO_NEW)}"
     advice = f"pip install 'nerfstudio>={_dotted(OLDEST)},<{_dotted(TOO_NEW)}'"
     try:
@@ -69,7 +69,7 @@ def __getattr__(name: str) -> Any:
         lines = str(error).splitlines() or ["no more is known"]
         return Unavailable(
             name,
-            f"it cannot be imported, {type(error).__name__}: {lines[0]}; install the packages that it needs anew",
+            f"it cannot be imported, {type(error).__name__}: {lines[0]}; install what it needs anew",
         )
 
 
