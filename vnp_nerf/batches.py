@@ -245,7 +245,7 @@ def worker_died(error: Exception) -> DataError:
     """What to say of a worker that was killed. torch tells of it by an exception, wherever the program is."""
     return DataError(
         f"A worker process that makes training batches has died ({error}). If memory or /dev/shm is short, "
-        "use fewer workers or a smaller cache_mebibytes; with workers = 0 the batches are made in this process."
+        "use fewer workers or a smaller cache_mebibytes; with workers = 0 batches are made in this process."
     )
 
 
