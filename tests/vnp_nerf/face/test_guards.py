@@ -8,7 +8,7 @@ from torch import nn
 
 from vnp_core.errors import DivergenceError
 from vnp_nerf.face.guards import FieldMonitor, GuardedOptimizers, check_losses, check_weights, listed
-from vnp_nerf.face.schedulers import AdamWConfig
+from vnp_nerf.face.schedulers import AdamWConfig, MuonConfig
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -46,6 +46,16 @@ def test_a_gradient_that_is_not_finite_changes_no_weight_of_any_group(value: flo
     model[1].weight.grad[1, 0] = 1.0
     optimizers.optimizer_scaler_step_some(scaler, ["first", "second"])
     assert not any(map(torch.equal, before, model.parameters()))
+
+
+@pytest.mark.parametrize("config", [AdamWConfig(), MuonConfig()])
+def test_gradients_are_clipped(config: AdamWConfig | MuonConfig) -> None:
+    model = nn.Linear(3, 3, bias=False)
+    optimizers = GuardedOptimizers({"all": {"optimizer": config, "scheduler": None}}, {"all": [model.weight]})
+    optimizers.guard(model)
+    model.weight.grad = torch.full((3, 3), 1e6)
+    optimizers.optimizer_scaler_step_some(torch.amp.GradScaler("cpu", enabled=False), ["all"])
+    assert float(model.weight.grad.norm()) == pytest.approx(1)
 
 
 def test_many_names_are_counted() -> None:
