@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 
 import torch
 
-from vnp_core.results import Row, Stopwatch, write_results
+from vnp_core.results import Results, Row, Stopwatch, write_results
 
 TALLY = pytest.StashKey["Tally"]()
 
@@ -33,9 +34,22 @@ class Tally:
     def __init__(self) -> None:
         self.stopwatch = Stopwatch("reliability", seed=0)
         self.rows: list[Row] = []
+        self._passed: dict[str, list[float]] = {}
+
+    def passed(self, what: str, seconds: float) -> None:
+        """A test of a kind of fault has passed."""
+        self._passed.setdefault(what, []).append(seconds)
+
+    def close(self) -> Results:
+        """The report."""
+        for what, seconds in self._passed.items():
+            self.add("tests", what, sum(seconds), tests=len(seconds))
+        return self.stopwatch.results(self.rows)
 
     def add(self, kind: str, what: str, seconds: float, **counts: float) -> None:
-        """One line of the report. kind: `inputs` or `faults`; `counts` are its columns."""
+        """One line of the report. kind: `inputs`, `faults` or `tests`; `counts` are its
+        columns.
+        """
         numbers = {**counts, "seconds": round(seconds, 1)}
         self.rows += [
             Row("vnp-nerf", what, kind, "", metric.replace("_", " "), float(value), None, 1)
@@ -53,12 +67,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TALLY] = Tally()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Counts the tests that a `fault` mark tells of."""
+    report = yield
+    mark = item.get_closest_marker("fault")
+    if mark is not None and report.when == "call" and report.passed:
+        item.config.stash[TALLY].passed(mark.args[0], report.duration)
+    return report
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Only a run without a failure is worth a report."""
-    path, tally = session.config.getoption("--tally"), session.config.stash[TALLY]
-    if path is not None and exitstatus == 0 and tally.rows:
+    path = session.config.getoption("--tally")
+    if path is not None and exitstatus == 0:
         command = shlex.join(["python", "-m", "pytest", *map(str, session.config.invocation_params.args)])
-        write_results(path, replace(tally.stopwatch.results(tally.rows), command=command))
+        write_results(path, replace(session.config.stash[TALLY].close(), command=command))
 
 
 @pytest.fixture

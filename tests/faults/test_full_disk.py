@@ -19,6 +19,8 @@ from vnp_nerf.making.shapes import ShapeSource, load_shape
 from vnp_nerf.making.writer import WriterConfig, write_category
 from vnp_nerf.readers import open_collection, open_scene
 
+pytestmark = pytest.mark.fault("a full disk")
+
 SmallDisk = Callable[[int], Path]
 
 

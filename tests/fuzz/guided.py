@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 with atheris.instrument_imports(include=["vnp_core", "vnp_nerf"]):
-    import targets
+    import fuzz_targets
 
     from vnp_core.errors import VNPError
 
 warnings.simplefilter("ignore")
 name, folder, seconds = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-target = targets.MAKERS[name](folder)
+target = fuzz_targets.MAKERS[name](folder)
 counts = {"inputs": 0, "read": 0}
 
 

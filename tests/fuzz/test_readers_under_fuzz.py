@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -29,17 +28,8 @@ SLOW = {"run": 0.2, "weights": 0.6, "checkpoint": 0.6}
 HERE = Path(__file__).resolve().parent
 
 
-def load_targets() -> ModuleType:
-    """targets.py beside this file, which is no package."""
-    spec = importlib.util.spec_from_file_location("fuzz_targets", HERE / "targets.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MAKERS = load_targets().MAKERS
+sys.path.insert(0, str(HERE))  # these tests are no package
+MAKERS = importlib.import_module("fuzz_targets").MAKERS
 
 
 def share(name: str, inputs: int) -> int:

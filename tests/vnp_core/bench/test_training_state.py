@@ -15,6 +15,8 @@ from vnp_core.bench.training_state import (
 )
 from vnp_core.errors import CheckpointError, ConfigError
 
+pytestmark = pytest.mark.fault("a damaged state of a benchmark")
+
 CONFIG = {"trainer": {"steps": 10, "optimiser": {"lr": 0.1}}, "seed": 0}
 
 

@@ -11,6 +11,8 @@ import torch
 from vnp_core.errors import CheckpointError
 from vnp_nerf.face.checkpoints import read_checkpoint, read_latest_checkpoint, write_checkpoint
 
+pytestmark = pytest.mark.fault("a damaged or hostile checkpoint")
+
 
 def state(step: int) -> dict:
     return {"step": step, "pipeline": {"_model.weight": torch.full((4096,), float(step))}}

@@ -8,6 +8,8 @@ import pytest
 
 from vnp_core.errors import DataError
 
+pytestmark = pytest.mark.fault("a dead data worker")
+
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path

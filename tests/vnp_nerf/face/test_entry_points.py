@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from vnp_core.errors import MissingDependencyError
 from vnp_nerf.face import entry_points
 
+pytestmark = pytest.mark.fault("a broken package or another nerfstudio")
+
 METHODS = {"vnp-nerf", "vnp-nerf-tiny", "vnp-nerf-paper"}
 OPTIONAL = ("open3d", "trimesh", "lightning_fabric", "neuralprocesses", "hypothesis")
 """Packages without which nerfstudio still runs, and most of ours."""

@@ -9,6 +9,8 @@ from vnp_core.errors import CheckpointError, StorageError
 from vnp_nerf.face.checkpoints import read_checkpoint, read_latest_checkpoint
 from vnp_nerf.infer import Infer, infer
 
+pytestmark = pytest.mark.fault("a full disk")
+
 
 def test_a_training_whose_disk_is_full_says_so_and_its_last_checkpoint_is_whole(
     collection: Path,

@@ -8,6 +8,8 @@ from vnp_core.errors import CheckpointError
 from vnp_nerf.face.opened_run import run_weights
 from vnp_nerf.face.run_file import read_run_config
 
+pytestmark = pytest.mark.fault("a hostile config.yml")
+
 
 def test_a_config_reads_back_as_nerfstudio_itself_reads_it(trained: Path) -> None:
     assert read_run_config(trained) == yaml.load(trained.read_text(), Loader=yaml.Loader)
@@ -65,9 +67,7 @@ def test_a_run_with_values_of_another_kind_is_refused(
         read_run_config(tmp_path / "config.yml")
 
 
-def test_a_run_that_asks_for_more_layers_than_tensors_is_refused(
-    trained: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_asks_for_more_layers_than_tensors_is_refused(trained: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(trained.parent, tmp_path / "run"))
     config = run / "config.yml"
     config.write_text(config.read_text().replace("plane_layers: 1", "plane_layers: 1000000000"))

@@ -176,6 +176,7 @@ def spoil(monkeypatch, bad_steps: set[int], where: str) -> None:
     monkeypatch.setattr(RadianceModel, "loss_terms", loss_terms)
 
 
+@pytest.mark.fault("numbers that are not finite")
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights_before_it(
     collection: Path, tmp_path: Path, make_config, run_training, monkeypatch, capsys, where: str
@@ -202,6 +203,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights_before_it
         assert torch.equal(kept["pipeline"][name], value)
 
 
+@pytest.mark.fault("numbers that are not finite")
 def test_a_loss_that_is_not_finite_is_skipped_on_demand_and_ten_in_a_row_stop_the_run(
     collection: Path, tmp_path: Path, make_config, run_training, monkeypatch, capsys
 ) -> None:
@@ -242,6 +244,7 @@ def test_a_run_whose_field_shows_nothing_says_so(
     assert f"step 5: {said}" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.fault("numbers that are not finite")
 def test_weights_that_are_not_finite_are_never_saved(trained: Path, tmp_path: Path) -> None:
     from vnp_nerf.face.run_file import read_run_config
 
