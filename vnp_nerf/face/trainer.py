@@ -129,7 +129,7 @@ class VNPTrainer(Trainer):
             except DivergenceError as error:
                 raise DivergenceError(f"{error} {self._keep_good_weights()}") from error
             except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+                if "DataLoader worker (pid" not in str(error):
                     raise
                 raise worker_died(error) from error
 
