@@ -47,7 +47,7 @@ test-nightly: setup
 # Known weaknesses of the exact versions in constraints.txt; asks a database on the internet.
 audit:
 	@test -x $(AUDIT)/bin/pip-audit || { "$(PYTHON)" -m venv --clear $(AUDIT) && $(AUDIT)/bin/pip install --quiet pip-audit; }
-	@$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	@$(AUDIT)/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 # The tests under the newest versions that pyproject.toml allows, in an environment of its own (8 GB on disk).
 newest:
