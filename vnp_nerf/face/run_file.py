@@ -6,6 +6,7 @@ else.
 """
 
 import importlib
+import math
 import sys
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -38,6 +39,7 @@ _READING_ERRORS = (
     TypeError,
     ValueError,
 )
+_MOST_VALUES = 100_000
 _TAG = "tag:yaml.org,2002:python/"
 
 
@@ -95,6 +97,23 @@ def _check_parts(config: VNPTrainerConfig) -> None:
 
 class _RunLoader(yaml.SafeLoader):
     """Plain YAML, and the few Python objects that a config holds."""
+
+    def get_single_node(self) -> Any:
+        """The document. Parts that it uses again and again must not unfold to more than any run holds."""
+        node = super().get_single_node()
+        if _unfolded(node, {}) > _MOST_VALUES:
+            raise yaml.YAMLError(f"it unfolds to more than {_MOST_VALUES} values")
+        return node
+
+
+def _unfolded(node: Any, known: dict[int, float]) -> float:
+    """How many values a part stands for, each counted where it is used; infinite if it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        inner = (part for entry in parts for part in (entry if isinstance(entry, tuple) else (entry,)))
+        known[id(node)] = 1 + sum(_unfolded(part, known) for part in inner)
+    return known[id(node)]
 
 
 def _named(loader: yaml.SafeLoader, name: str, packages: tuple[str, ...]) -> Any:

@@ -32,6 +32,8 @@ def test_a_config_reads_back_as_nerfstudio_itself_reads_it(trained: Path) -> Non
         "{_target: !!python/name:nerfstudio.utils.scripts.run_command ''}",
         "a: 1",
         "a: [",
+        "a: &a [*a]",
+        "a0: &a0 [1]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]\n" for n in range(40)),
         "",
     ],
 )
