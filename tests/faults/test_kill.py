@@ -38,13 +38,27 @@ def context() -> Any:
     return context
 
 
-def kill(process: Any, seconds: float) -> bool:
-    """Ends a process after so long; whether it was still at work."""
-    process.join(seconds)
-    alive = process.is_alive()
-    process.kill()
-    process.join()
-    return alive
+class Killer:
+    """Ends processes at random shares of the time that one takes, by the quickest so far."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.moments = random.Random(0)
+        self.kills = 0
+
+    def end(self, process: Any, least: float, most: float, *, fresh: bool = False) -> None:
+        """After a share between `least` and `most`; what is done by then was not killed.
+
+        fresh: it does not go on with what another one began, so that its time counts.
+        """
+        began = time.monotonic()
+        process.join(self.moments.uniform(least, most) * self.seconds)
+        if process.is_alive():
+            self.kills += 1
+        elif fresh:
+            self.seconds = min(self.seconds, time.monotonic() - began)
+        process.kill()
+        process.join()
 
 
 @pytest.mark.nightly
@@ -76,11 +90,11 @@ def test_scenes_of_a_killed_maker_are_whole_and_a_resumed_one_makes_the_same_byt
     process, began = start(tmp_path / "whole"), time.monotonic()
     process.join()
     unbroken, seconds = files(tmp_path / "whole"), time.monotonic() - began
-    moments, kills, losses = random.Random(0), 0, 0
+    killer, losses = Killer(seconds), 0
     for attempt in range(4 * KILLS):
         root = tmp_path / f"broken{attempt // 5}"  # five attempts, each of the one that went on from the last
         before = set((root / "chairs").glob("chair-*"))
-        kills += kill(start(root), moments.uniform(0, 0.3 * seconds))
+        killer.end(start(root), 0, 0.3)
         scenes = set((root / "chairs").glob("chair-*"))
         losses += len(before - scenes)
         for path in scenes:
@@ -90,10 +104,10 @@ def test_scenes_of_a_killed_maker_are_whole_and_a_resumed_one_makes_the_same_byt
             write_category(*work(root))
             losses += files(root) != unbroken
             assert len(open_collection(root).split("train")) == 16
-            if kills >= KILLS:
+            if killer.kills >= KILLS:
                 break
-    tally.add("faults", "SIGKILL while making scenes", timer(), faults=kills, losses=losses)
-    assert kills >= KILLS
+    tally.add("faults", "SIGKILL while making scenes", timer(), faults=killer.kills, losses=losses)
+    assert killer.kills >= KILLS
     assert losses == 0
 
 
@@ -117,12 +131,11 @@ def test_a_baked_run_is_there_whole_or_not_at_all(tmp_path: Path, context: Any, 
     seconds = time.monotonic() - began
     unbroken = (tmp_path / "whole" / "run" / "baked.safetensors").read_bytes()
     names = {path.name for path in (tmp_path / "whole" / "run").rglob("*")}
-    moments, kills, losses, attempts = random.Random(0), 0, 0, 0
-    while kills < KILLS and attempts < 4 * KILLS:
+    killer, losses, attempts = Killer(seconds), 0, 0
+    while killer.kills < KILLS and attempts < 4 * KILLS:
         folder, attempts = tmp_path / str(attempts), attempts + 1
         # The last tenth is where files are written.
-        share = moments.choice((moments.uniform(0, 1), moments.uniform(0.9, 1.05)))
-        kills += kill(start(folder), share * seconds)
+        killer.end(start(folder), *killer.moments.choice(((0, 1), (0.9, 1.05))), fresh=True)
         run = folder / "run"
         if run.exists():
             losses += {path.name for path in run.rglob("*")} != names
@@ -133,8 +146,8 @@ def test_a_baked_run_is_there_whole_or_not_at_all(tmp_path: Path, context: Any, 
             if attempts % 10 == 0:
                 losses += (infer(options(folder)) / "baked.safetensors").read_bytes() != unbroken
         shutil.rmtree(folder, ignore_errors=True)
-    tally.add("faults", "SIGKILL while baking", timer(), faults=kills, losses=losses)
-    assert kills >= KILLS
+    tally.add("faults", "SIGKILL while baking", timer(), faults=killer.kills, losses=losses)
+    assert killer.kills >= KILLS
     assert losses == 0
 
 
@@ -157,11 +170,12 @@ def test_a_killed_benchmark_goes_on_from_its_last_state_and_ends_with_the_same_n
     process.join()
     seconds = time.monotonic() - began
     rows, trained = read_results(tmp_path / "whole" / "results.json").rows, weights(tmp_path / "whole")
-    moments, kills, losses, most = random.Random(0), 0, 0, 0
+    killer, losses, most = Killer(seconds), 0, 0
     folder, attempts = tmp_path / "0", 0
-    while kills < KILLS and attempts < 6 * KILLS:
+    while killer.kills < KILLS and attempts < 6 * KILLS:
         attempts += 1
-        kills += kill(start(folder), moments.uniform(0.2, 1.0) * seconds)
+        fresh = not folder.exists()
+        killer.end(start(folder), 0.2, 0.9, fresh=fresh)
         states = folder / "runs" / "cnp-rbf"
         cards = sorted(states.glob("step-*.json"))
         if cards:
@@ -175,8 +189,10 @@ def test_a_killed_benchmark_goes_on_from_its_last_state_and_ends_with_the_same_n
     while not (folder / "results.json").exists():
         start(folder).join()
     losses += read_results(folder / "results.json").rows != rows
-    tally.add("faults", "SIGKILL in a benchmark", timer(), faults=kills, losses=losses, steps_redone=most)
-    assert kills >= KILLS
+    tally.add(
+        "faults", "SIGKILL in a benchmark", timer(), faults=killer.kills, losses=losses, steps_redone=most
+    )
+    assert killer.kills >= KILLS
     assert losses == 0
 
 
@@ -185,12 +201,13 @@ def test_a_killed_benchmark_goes_on_from_its_last_state_and_ends_with_the_same_n
 def test_results_are_those_of_the_last_whole_write(tmp_path: Path, context: Any, tally, timer) -> None:
     path = tmp_path / "results.json"
     write_results(path, Stopwatch("b", seed=0).results([mean_row("m", "t", "s", "", "psnr", [1.0])]))
-    moments, losses = random.Random(0), 0
+    killer, losses = Killer(1.0), 0
     for _ in range(KILLS):
         process = context.Process(target=run_path, args=(WRITER, {"PATH": path}))
         process.start()
-        assert kill(process, moments.uniform(0.1, 0.6))
+        killer.end(process, 0.1, 0.6)
         losses += read_results(path).bench != "b"
-    tally.add("faults", "SIGKILL while writing results", timer(), faults=KILLS, losses=losses)
+    tally.add("faults", "SIGKILL while writing results", timer(), faults=killer.kills, losses=losses)
+    assert killer.kills == KILLS
     assert losses == 0
     assert len(read_results(path).rows) == 2000
