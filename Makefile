@@ -1,6 +1,8 @@
 # `make` sets up .venv; `make demo` and `make test` set it up and use it. Every target may be run again.
 VENV ?= .venv
 BIN := $(VENV)/bin
+AUDIT ?= .venv-audit
+NEWEST ?= .venv-newest
 STAMP := $(VENV)/.installed
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -11,7 +13,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.10; do \
 # nerfstudio looks for ffmpeg on the PATH, and setup may have put one into the environment.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup system test test-slow test-nightly lint format types demo clean
+.PHONY: setup system test test-slow test-nightly audit newest lint format types demo clean
 
 setup: $(STAMP)
 
@@ -34,8 +36,27 @@ test: setup
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
 
+# The longest tests, and docs/reliability.md from what they counted. Commit first: the page names the commit.
 test-nightly: setup
-	@$(BIN)/python -m pytest -m nightly
+	@$(PIP) -e ".[bench,dev,fuzz]"
+	@$(BIN)/python -m pytest -m nightly tests/fuzz --tally outputs/reliability-inputs.json
+	@$(BIN)/python -m pytest -m nightly --ignore tests/fuzz --tally outputs/reliability-kills.json
+	@$(BIN)/python -m pytest -m fault --tally outputs/reliability-faults.json
+	@cp outputs/reliability-*.json docs/results/
+	@$(BIN)/python scripts/make_tables.py
+
+# Known weaknesses of the exact versions in constraints.txt; asks a database on the internet.
+audit:
+	@test -x $(AUDIT)/bin/pip-audit || { "$(PYTHON)" -m venv --clear $(AUDIT) && $(AUDIT)/bin/pip install --quiet pip-audit; }
+	@$(AUDIT)/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
+
+# The tests under the newest versions that pyproject.toml allows, in an environment of its own (8 GB on disk).
+newest:
+	@"$(PYTHON)" -m venv --clear $(NEWEST)
+	@$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e ".[bench,dev]"
+	@$(NEWEST)/bin/python -m pip list --disable-pip-version-check --format freeze
+	@test -x $(NEWEST)/bin/ffmpeg || ln -sf "$$($(NEWEST)/bin/python -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')" $(NEWEST)/bin/ffmpeg
+	@PATH="$(abspath $(NEWEST)/bin):$$PATH" $(NEWEST)/bin/python -m pytest
 
 lint: setup
 	@$(BIN)/ruff check .
@@ -53,4 +74,4 @@ demo: setup
 	@$(BIN)/python scripts/demo.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(AUDIT) $(NEWEST) build *.egg-info .pytest_cache .ruff_cache

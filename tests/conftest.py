@@ -1,11 +1,18 @@
-"""What every test may ask for: generators with a known seed, since randomness is always an argument here."""
+"""What every test may ask for: generators with a known seed, since randomness is always an argument here; a
+disk that is soon full; and the tally of what was tried, from which docs/reliability.md is made.
+"""
 
 import importlib.util
 import os
+import shlex
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +22,103 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("WANDB_MODE", "disabled")
 
 import torch
+
+from vnp_core.results import Results, Row, Stopwatch, write_results
+
+TALLY = pytest.StashKey["Tally"]()
+
+
+class Tally:
+    """Counts what a run of the tests has tried, and what came of it."""
+
+    def __init__(self) -> None:
+        self.stopwatch = Stopwatch("reliability", seed=0)
+        self.rows: list[Row] = []
+        self._passed: dict[str, list[float]] = {}
+
+    def passed(self, what: str, seconds: float) -> None:
+        """A test of a kind of fault has passed."""
+        self._passed.setdefault(what, []).append(seconds)
+
+    def close(self) -> Results:
+        """The report."""
+        for what, seconds in self._passed.items():
+            self.add("tests", what, sum(seconds), tests=len(seconds))
+        return self.stopwatch.results(self.rows)
+
+    def add(self, kind: str, what: str, seconds: float, **counts: float) -> None:
+        """One line of the report. kind: `inputs`, `faults` or `tests`; `counts` are its
+        columns.
+        """
+        numbers = {**counts, "seconds": round(seconds, 1)}
+        self.rows += [
+            Row("vnp-nerf", what, kind, "", metric.replace("_", " "), float(value), None, 1)
+            for metric, value in numbers.items()
+        ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tally", type=Path, help="write what the tests tried, and what came of it, to this file of results"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TALLY] = Tally()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Counts the tests that a `fault` mark tells of."""
+    report = yield
+    mark = item.get_closest_marker("fault")
+    if mark is not None and report.when == "call" and report.passed:
+        item.config.stash[TALLY].passed(mark.args[0], report.duration)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Only a run without a failure is worth a report."""
+    path = session.config.getoption("--tally")
+    if path is not None and exitstatus == 0:
+        command = shlex.join(["python", "-m", "pytest", *map(str, session.config.invocation_params.args)])
+        write_results(path, replace(session.config.stash[TALLY].close(), command=command))
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Of this run."""
+    return request.config.stash[TALLY]
+
+
+@pytest.fixture
+def timer() -> Callable[[], float]:
+    """Tells the seconds since the test asked for it."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Callable[[int], Path], None, None]:
+    """Makes a disk of so many KiB in memory, and gives the folder it is found at; root alone can."""
+    mounted: list[Path] = []
+
+    def mount(kibibytes: int) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            pytest.skip(f"a small disk cannot be made here: {error}")
+        if done.returncode:
+            pytest.skip(f"a small disk cannot be made here: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture

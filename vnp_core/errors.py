@@ -4,6 +4,7 @@ An error's text says what was wrong, what was given and what to do. Programs tha
 and nothing else, and exit with the class's code, so that scripts can tell the cases apart.
 """
 
+import errno
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -82,20 +83,37 @@ class DivergenceError(VNPError):
     exit_code = 21
 
 
+class StorageError(VNPError, OSError):
+    """The disk, or the user's share of it, takes no more."""
+
+    exit_code = 22
+
+
 class InterruptedRunError(VNPError):
     """Somebody stopped a run, which is saved and can go on."""
 
     exit_code = 130
 
 
+def no_room(error: OSError) -> bool:
+    """Whether an error of the operating system says that a disk, a quota or a file is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextmanager
 def exit_on_error() -> Generator[None, None, None]:
     """Ends the program with one printed line, and the error's own exit code, on any `VNPError`.
 
-    For the edges of programs only: code that is called as a library lets the error through.
+    A full disk that other people's code met ends it as a `StorageError` of ours does. For the edges of
+    programs only: code that is called as a library lets the error through.
     """
     try:
         yield
     except VNPError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error
+    except OSError as error:
+        if not no_room(error):
+            raise
+        print(f"{StorageError.__name__}: {error}: make room on the disk, and start again", file=sys.stderr)
+        raise SystemExit(StorageError.exit_code) from error

@@ -1,4 +1,4 @@
-"""Markdown tables made from results, and the markers in a page between which they are kept.
+"""Markdown tables made from results, where they come from, and the markers in a page around both.
 
 A page asks for a table with a comment that holds the whole request:
 
@@ -9,6 +9,11 @@ and `fill_tables` puts the table between the two lines. `down` and `across` name
 joined by `+`), `digits` the decimals, `stderr=yes` adds the standard error, `best=max` or `best=min` prints
 each column's best in bold; every other key keeps only the rows whose field has that value (several joined
 by `|`).
+
+Which run the numbers are of is told between two lines as well:
+
+    <!-- origin results=docs/results/furniture.json -->
+    <!-- end origin -->
 """
 
 import re
@@ -21,6 +26,8 @@ from vnp_core.results import Row, read_results
 
 ROW_FIELDS = tuple(field.name for field in fields(Row))
 _TABLE = re.compile(r"(<!-- table (?P<request>.*?)-->\n)(?P<body>.*?)(<!-- end table -->)", re.DOTALL)
+
+_ORIGIN = re.compile(r"(<!-- origin (?P<request>.*?)-->\n)(?P<body>.*?)(<!-- end origin -->)", re.DOTALL)
 
 
 def markdown_table(
@@ -104,10 +111,28 @@ def requested_table(request: str, root: Path) -> str:
     return markdown_table(rows, down, across, digits=int(digits), stderr=stderr == "yes", best=best)
 
 
+def requested_origin(request: str, root: Path) -> str:
+    """The sentence that an origin's marker asks for. Raises `ConfigError` where it names no results."""
+    name, _, value = request.strip().partition("=")
+    if name != "results" or not value or " " in value:
+        raise ConfigError(f"an origin's marker names its results=FILE and nothing else; found: {request!r}")
+    run = read_results(root / value)
+    changes = ", with uncommitted changes" if run.dirty else ""
+    return (
+        f"`{value}`: commit `{run.commit}`{changes}; `{run.command}`; {run.hardware}; "
+        f"torch {run.torch}; {run.seconds:.0f} s in all.\n"
+    )
+
+
 def fill_tables(page: str, root: Path) -> str:
-    """`page` with every marked table made anew from the results under `root`; the rest stays as it is."""
+    """`page` with every marked table and origin made anew from the results under `root`; the rest stays as
+    it is.
+    """
 
     def filled(found: re.Match[str]) -> str:
         return f"{found[1]}\n{requested_table(found['request'], root)}\n{found[4]}"
 
-    return _TABLE.sub(filled, page)
+    def told(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{requested_origin(found['request'], root)}\n{found[4]}"
+
+    return _ORIGIN.sub(told, _TABLE.sub(filled, page))

@@ -89,7 +89,10 @@ def open_baked(path: Path) -> tuple[BakedGrid, BakedCard]:
         raise CheckpointError(f"no baked field at {path}: vnp-infer --bake writes one")
     try:
         with safe_open(path, framework="pt") as file:
-            resolution, radius, card, digest = _read_head((file.metadata() or {}).get(_HEAD), path)
+            notes = file.metadata() or {}
+            if notes.keys() - {_HEAD}:
+                raise CheckpointError(f"{path} has notes in its header that no baked field has: {set(notes)}")
+            resolution, radius, card, digest = _read_head(notes.get(_HEAD), path)
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             dtypes = {name: file.get_slice(name).get_dtype() for name in shapes}
             count = min(shapes.get("density", (0,))[0], resolution**3)

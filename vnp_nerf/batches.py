@@ -234,15 +234,19 @@ class SceneSampler:
             batch = next(self._stream)
         except (RuntimeError, EOFError, OSError) as error:  # whichever of its pipes breaks first
             self._stream = None
-            raise DataError(
-                f"A worker process that makes training batches has died ({error}). If memory or /dev/shm is "
-                f"short, use fewer workers or a smaller cache_mebibytes; with workers = 0 the batches are "
-                f"made in this process."
-            ) from error
+            raise worker_died(error) from error
         if isinstance(batch, VNPError):
             self._stream = None
             raise batch
         return batch
+
+
+def worker_died(error: Exception) -> DataError:
+    """What to say of a worker that was killed. torch tells of it by an exception, wherever the program is."""
+    return DataError(
+        f"A worker process that makes training batches has died ({error}). If memory or /dev/shm is short, "
+        "use fewer workers or a smaller cache_mebibytes; with workers = 0 batches are made in this process."
+    )
 
 
 class _WorkerStream(IterableDataset[TrainBatch | VNPError]):

@@ -1,6 +1,5 @@
 """Contact sheets: labelled rows of pictures in one PNG, to look at what the numbers cannot tell."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vnp_core.errors import DataError
+from vnp_core.whole_files import whole_file
 from vnp_nerf.evaluation import Case, ModelPredictor, pictures_over_white
 from vnp_nerf.image_metrics import psnr
 
@@ -131,6 +131,5 @@ def case_sheet(predictor: ModelPredictor, case: Case, count: int) -> list[tuple[
 def write_png(path: Path, pixels: UInt8[np.ndarray, "H W 3"]) -> None:
     """Writes a PNG in one move."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.png")
-    Image.fromarray(pixels).save(temporary)
-    temporary.replace(path)
+    with whole_file(path) as file:
+        Image.fromarray(pixels).save(file, "PNG")

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vnp_core.checkpoints import load_into, load_weights
 from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error
+from vnp_core.whole_files import move_whole, write_whole
 from vnp_nerf.baked_field import BakedGrid, bake
 from vnp_nerf.baked_file import BakedCard, save_baked, source_hash
 from vnp_nerf.culled_field import CulledField
@@ -29,10 +30,12 @@ from vnp_nerf.face.checkpoints import (
     pipeline_state,
     read_latest_checkpoint,
     scene_model_state,
+    write_checkpoint,
 )
 from vnp_nerf.face.config import vnp_nerf, vnp_nerf_paper
 from vnp_nerf.face.dataparser import VNPSceneDataParser, VNPSceneDataParserConfig, views_to_compare
-from vnp_nerf.face.run_file import read_run_config
+from vnp_nerf.face.entry_points import check_nerfstudio
+from vnp_nerf.face.run_file import read_run_config, say_where_it_is_from
 from vnp_nerf.face.trainer import VNPTrainerConfig
 from vnp_nerf.library import build_model, fitting_config, weights_path
 from vnp_nerf.paper import PaperConfig
@@ -136,6 +139,7 @@ def infer(options: Infer) -> Path:
 def main() -> None:
     """The console script."""
     with exit_on_error():
+        check_nerfstudio()
         options = tyro.cli(Infer, description=Infer.__doc__)
         run_dir = infer(options)
     _print_next_steps(run_dir, options)
@@ -155,6 +159,7 @@ def _source(options: Infer) -> _Source:
         state = {name: tensor.float() for name, tensor in saved.state_dict.items()}
         return _Source(config, None, 0, state)
     config = read_run_config(options.load_config)
+    say_where_it_is_from(options.load_config, config)
     beside = options.load_config.absolute().parent / "nerfstudio_models"  # found even if the run was moved
     folder = beside if beside.is_dir() else config.get_checkpoint_dir().absolute()
     path, checkpoint = read_latest_checkpoint(folder)
@@ -204,22 +209,22 @@ def _baked(source: _Source, views: Views, draw: int | None, resolution: int) -> 
 
 def _write_run(folder: Path, source: _Source, parser: VNPSceneDataParser, size: int) -> None:
     if source.folder is None:
-        (folder / "nerfstudio_models").mkdir()
-        torch.save(
-            {"step": source.step, "pipeline": pipeline_state(source.state)},
+        write_checkpoint(
             folder / "nerfstudio_models" / f"step-{source.step:09d}.ckpt",
+            {"step": source.step, "pipeline": pipeline_state(source.state)},
+            workspace=folder,
         )
     seen = parser.scene.model_cameras()[list(parser.context)]
     turntable = turntable_cameras(_TURNTABLE_FRAMES, elevation_of(seen), size, size)
     path = camera_path(turntable, _TURNTABLE_SECONDS)
-    (folder / "turntable.json").write_text(json.dumps(path), encoding="utf-8")
+    write_whole(folder / "turntable.json", json.dumps(path).encode())
     parser.get_dataparser_outputs("train").save_dataparser_transform(folder / "dataparser_transforms.json")
-    (folder / "config.yml").write_text(yaml.dump(source.config), encoding="utf-8")
+    write_whole(folder / "config.yml", yaml.dump(source.config).encode())
 
 
 def _move(partial: Path, run_dir: Path) -> None:
     try:
-        os.replace(partial, run_dir)
+        move_whole(partial, run_dir)
     except OSError as error:
         raise OutputExistsError(f"{run_dir} is not empty: give another --output-dir") from error
 

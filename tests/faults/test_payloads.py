@@ -19,6 +19,8 @@ from vnp_nerf.pairs import read_pairs
 from vnp_nerf.pictures import read_rgba
 from vnp_nerf.readers import open_collection, open_scene
 
+pytestmark = pytest.mark.fault("a file that hides a program")
+
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "weights" / "vnp-nerf-furniture.safetensors"
 
 

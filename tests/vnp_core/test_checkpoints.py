@@ -15,6 +15,8 @@ from vnp_core.config import from_dict, to_dict
 from vnp_core.encoder import BottleneckEncoder, EncoderConfig
 from vnp_core.errors import CheckpointError, ConfigError
 
+pytestmark = pytest.mark.fault("damaged or hostile weights")
+
 CONFIG = EncoderConfig(width=8, layers=1, heads=2, hidden=12)
 
 

@@ -1,6 +1,7 @@
 """Tables: each value lands in its cell, and a page's tables are made anew without touching the rest of it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -69,6 +70,19 @@ def test_a_page_with_two_tables_gets_both(tmp_path: Path) -> None:
     one = "<!-- table results=r.json model={} -->\n<!-- end table -->\n"
     filled = fill_tables(one.format("ours") + "between\n" + one.format("white"), tmp_path)
     assert filled.index("| ours |") < filled.index("between") < filled.index("| white |")
+
+
+def test_the_run_that_numbers_come_from_is_told(tmp_path: Path) -> None:
+    results = Stopwatch("bench", seed=0).results(ROWS)
+    write_results(tmp_path / "r.json", replace(results, commit="abc", dirty=True, command="run it"))
+    page = "<!-- origin results=r.json -->\nold words\n<!-- end origin -->\nrest\n"
+    filled = fill_tables(page, tmp_path)
+    assert "\n`r.json`: commit `abc`, with uncommitted changes; `run it`; " in filled
+    assert "old words" not in filled
+    assert filled.endswith("<!-- end origin -->\nrest\n")
+    assert fill_tables(filled, tmp_path) == filled
+    with pytest.raises(ConfigError, match="names its results=FILE and nothing else"):
+        fill_tables(page.replace("results=r.json", "results=r.json metric=psnr"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.views import Views
 
+pytestmark = pytest.mark.fault("a damaged or hostile baked field")
+
 SIDE = 10
 
 

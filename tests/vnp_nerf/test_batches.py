@@ -187,6 +187,7 @@ except (DataError, RuntimeError) as error:  # the latter is torch's own, between
 """
 
 
+@pytest.mark.fault("a dead data worker")
 def test_a_dead_worker_is_an_error_and_not_a_wait(folders):
     # In a process of its own: torch raises from a signal handler, wherever the program happens to be.
     command = [sys.executable, "-c", DEAD_WORKER, str(folders[0])]

@@ -1,3 +1,4 @@
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -116,11 +117,28 @@ def test_a_truncated_picture_is_an_error_of_ours(tmp_path, rng, suffix, share):
         read_rgba(path)
 
 
+@pytest.mark.fault("a picture that unfolds")
 @pytest.mark.parametrize(("width", "height"), [(9000, MAX_PIXELS // 9000 + 1), (60000, 60000)])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_decompression_bombs_are_refused_by_their_header(tmp_path, width, height):
     with pytest.raises(PictureError):
         read_rgba(png_that_claims(tmp_path / "a.png", width, height))
+
+
+@pytest.mark.fault("a picture that unfolds")
+@pytest.mark.parametrize("at", ["before the pixels", "after them"])
+@pytest.mark.parametrize(
+    ("kind", "head"), [(b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"), (b"iCCP", b"a\0\0")]
+)
+def test_compressed_notes_that_unfold_are_refused(tmp_path, kind, head, at):
+    buffer = io.BytesIO()
+    Image.new("RGBA", (4, 4)).save(buffer, "PNG")
+    png, note = buffer.getvalue(), kind + head + zlib.compress(bytes(32 << 20), 9)
+    chunk = struct.pack(">I", len(note) - 4) + note + struct.pack(">I", zlib.crc32(note))
+    place = 33 if at == "before the pixels" else len(png) - 12
+    (tmp_path / "a.png").write_bytes(png[:place] + chunk + png[place:])
+    with pytest.raises(PictureError, match="Decompressed data too large"):
+        read_rgba(tmp_path / "a.png")
 
 
 def test_a_picture_of_floats_is_refused(tmp_path):

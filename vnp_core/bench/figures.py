@@ -1,6 +1,5 @@
 """The benchmarks' figures, drawn with matplotlib and written whole or not at all."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from vnp_core.bench.encoding_cost import Cost
 from vnp_core.bench.extra import import_extra
 from vnp_core.bench.training_state import HistoryRow
+from vnp_core.whole_files import whole_file
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#b59f00")
 """Told apart by readers who see few colours (after Okabe and Ito)."""
@@ -201,9 +201,5 @@ def write_figure(figure: Any, path: Path, legend: Any = None) -> None:
         handles, labels = legend.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        figure.savefig(temporary, dpi=130)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=130, format=path.suffix[1:])

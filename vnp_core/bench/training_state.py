@@ -1,10 +1,12 @@
 """A training run on disk: everything that goes on from where it stopped, as safetensors and JSON.
 
 A state is a pair of files named by its step. The JSON is written last and makes the pair valid; older pairs
-go only after that. So whenever a process is killed, one whole state is there.
+but one go only after that. So whenever a process is killed one whole state is there, and where the newest is
+damaged, the one before it.
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +62,7 @@ class TrainingState:
 
 
 def write_state(folder: Path, state: TrainingState, config: Mapping[str, Any]) -> Path:
-    """Writes the state beside the one before, then removes that one. Returns the path of its weights."""
+    """Writes the state beside the one before, and removes older ones. Returns the path of its weights."""
     metadata = {
         "step": state.step,
         "seconds": state.seconds,
@@ -68,25 +70,23 @@ def write_state(folder: Path, state: TrainingState, config: Mapping[str, Any]) -
         "pending": state.pending,
     }
     path = save_weights(folder / f"step-{state.step:08d}", state.tensors, config, metadata)
-    for step, card in _cards(folder):
-        if step != state.step:
-            for old in reversed(checkpoint_paths(card)):  # the card first: without it, the pair is none
-                old.unlink(missing_ok=True)
+    for _, card in sorted(_cards(folder))[:-2]:
+        _remove(card)
     return path
 
 
 def read_state(folder: Path, config: Mapping[str, Any]) -> TrainingState | None:
-    """The newest whole state of a folder, or None where there is none.
+    """The newest whole state of a folder, or None where there is none. Damaged ones are told of on stderr.
 
     Raises `ConfigError`, naming the first key that differs, if the run has another configuration than
     `config`; `CheckpointError` if there are states and all of them are damaged.
     """
-    damaged: CheckpointError | None = None
+    damaged: list[CheckpointError] = []
     for _, card in sorted(_cards(folder), reverse=True):
         try:
             checkpoint = load_weights(card)
         except CheckpointError as error:
-            damaged = error
+            damaged.append(error)
             continue
         if difference := first_difference(checkpoint.config, config):
             raise ConfigError(
@@ -94,6 +94,13 @@ def read_state(folder: Path, config: Mapping[str, Any]) -> TrainingState | None:
                 "with it, or start another run elsewhere."
             )
         metadata = checkpoint.metadata
+        for error in damaged:
+            print(
+                f"WARNING: {error}\nWARNING: going back to the state before it, {card}, of step "
+                f"{metadata['step']}.",
+                file=sys.stderr,
+                flush=True,
+            )
         return TrainingState(
             step=metadata["step"],
             seconds=metadata["seconds"],
@@ -101,16 +108,15 @@ def read_state(folder: Path, config: Mapping[str, Any]) -> TrainingState | None:
             pending=metadata["pending"],
             tensors=checkpoint.state_dict,
         )
-    if damaged is not None:
-        raise damaged
+    if damaged:
+        raise damaged[0]
     return None
 
 
 def remove_states(folder: Path) -> None:
     """Forgets the run of a folder."""
     for _, card in _cards(folder):
-        for path in reversed(checkpoint_paths(card)):
-            path.unlink(missing_ok=True)
+        _remove(card)
 
 
 def first_difference(old: Any, new: Any, where: str = "") -> str | None:
@@ -125,6 +131,11 @@ def first_difference(old: Any, new: Any, where: str = "") -> str | None:
                 return found
         return None
     return None if old == new else f"{where} was {old!r}, given is {new!r}"
+
+
+def _remove(card: Path) -> None:
+    for path in reversed(checkpoint_paths(card)):  # the card first: without it, the pair is none
+        path.unlink(missing_ok=True)
 
 
 def _cards(folder: Path) -> list[tuple[int, Path]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from vnp_core.errors import ConfigError, OutputExistsError
+from vnp_core.errors import ConfigError, OutputExistsError, StorageError
 from vnp_core.whole_files import write_whole
 
 
@@ -17,7 +17,8 @@ def refuse_existing(*paths: Path) -> None:
 def write_new(contents: Mapping[Path, bytes]) -> None:
     """Writes files that belong together, and their folders.
 
-    Raises `OutputExistsError` if one of them is there already, and `ConfigError` where none can be.
+    Raises `OutputExistsError` if one of them is there already, `StorageError` on a full disk, and
+    `ConfigError` where no file can be.
     """
     refuse_existing(*contents)
     written: list[Path] = []
@@ -29,4 +30,6 @@ def write_new(contents: Mapping[Path, bytes]) -> None:
     except OSError as error:
         for earlier in written:
             earlier.unlink()
+        if isinstance(error, StorageError):
+            raise
         raise ConfigError(f"{path} cannot be written: {error.strerror}; give another name") from error

@@ -1,5 +1,6 @@
 """Checkpoints of nerfstudio runs: finding, writing and reading them, and whether they fit a model."""
 
+import pickletools
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -9,14 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vnp_core.checkpoints import check_tensors
+from vnp_core.checkpoints import Checkpoint
+from vnp_core.config import to_dict
 from vnp_core.errors import CheckpointError
 from vnp_core.whole_files import whole_file
-from vnp_nerf.library import ModelConfig, build_model
+from vnp_nerf.library import ModelConfig, fitting_config
 
 SCENE_MODEL = "radiance."
 """Where the scene model's tensors are among those of the nerfstudio model."""
 _IN_PIPELINE = "_model."
+_STORAGES = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+_REBUILDERS = {
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    *(f"torch {kind}Storage" for kind in _STORAGES),
+}
+"""What a checkpoint's pickle may name."""
 
 
 def latest_checkpoint(folder: Path, step: int | None = None) -> Path:
@@ -107,13 +116,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def _check_archive(path: Path) -> None:
     """Raises unless the file is a zip archive as torch writes it: nothing compressed, every checksum right.
 
-    Uncompressed entries cannot unfold to more than the file's size.
+    Uncompressed entries cannot unfold to more than the file's size, and what is pickled may name nothing but
+    what rebuilds tensors from them: torch's own list also has what makes as large a thing as it is told.
     """
     with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise zipfile.BadZipFile("entries are compressed, which torch never does")
         if (damaged := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+        (pickled,) = (name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl")
+        for opcode, argument, _ in pickletools.genops(archive.read(pickled)):
+            named = opcode.name in ("GLOBAL", "STACK_GLOBAL", "INST")
+            if named and argument not in _REBUILDERS:
+                raise zipfile.BadZipFile(f"it names {argument!r:.80}, which no checkpoint of ours does")
 
 
 def model_state(pipeline_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -134,7 +149,5 @@ def scene_model_state(checkpoint: Mapping[str, Any], config: ModelConfig, source
     """The scene model's tensors from a run's checkpoint. Raises `CheckpointError` if they do not fit."""
     state = model_state(checkpoint["pipeline"])
     own = {name.removeprefix(SCENE_MODEL): t for name, t in state.items() if name.startswith(SCENE_MODEL)}
-    with torch.device("meta"):
-        shapes = build_model(config).state_dict()
-    check_tensors(own, {name: tuple(tensor.shape) for name, tensor in shapes.items()}, source)
+    fitting_config(Checkpoint(to_dict(config), {}, own), source)
     return own

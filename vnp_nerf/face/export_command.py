@@ -23,6 +23,7 @@ from vnp_nerf.exporting.new_files import refuse_existing
 from vnp_nerf.exporting.ply import write_mesh, write_points
 from vnp_nerf.exporting.splats import grid_to_splats, sigma_path, write_splats
 from vnp_nerf.exporting.voxels import grid_to_voxels, write_voxels
+from vnp_nerf.face.entry_points import check_nerfstudio
 from vnp_nerf.face.opened_run import OpenedRun, open_run, run_weights
 from vnp_nerf.frames import Similarity
 from vnp_nerf.radiance_config import RadianceConfig
@@ -176,6 +177,7 @@ def main() -> None:
     """The console script."""
     console = Console(highlight=False, soft_wrap=True)
     with exit_on_error():
+        check_nerfstudio()
         options = tyro.extras.subcommand_cli_from_dict(_COMMANDS, prog="vnp-export", description=__doc__)
         with console.status("reading the field"):
             paths = export(options)

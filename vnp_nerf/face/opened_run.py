@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vnp_nerf.face.checkpoints import read_latest_checkpoint, scene_model_state
-from vnp_nerf.face.run_file import read_run_config
+from vnp_nerf.face.run_file import read_run_config, say_where_it_is_from
 from vnp_nerf.face.trainer import VNPTrainerConfig
 from vnp_nerf.library import Model, ModelConfig, build_model
 from vnp_nerf.protocol import Field
@@ -53,6 +53,7 @@ def run_weights(load_config: Path) -> RunWeights:
     Raises `CheckpointError` for what is no run of ours, or a checkpoint of another architecture.
     """
     config = read_run_config(load_config)
+    say_where_it_is_from(load_config, config)
     # The weights lie beside the config, or elsewhere by an absolute path.
     path, checkpoint = read_latest_checkpoint(load_config.absolute().parent / config.relative_model_dir)
     architecture = config.pipeline.model.radiance

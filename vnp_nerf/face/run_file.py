@@ -6,16 +6,24 @@ else.
 """
 
 import importlib
-from dataclasses import fields, is_dataclass
+import math
+import sys
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vnp_core.errors import CheckpointError
+from vnp_core.config import from_dict, to_dict
+from vnp_core.errors import CheckpointError, ConfigError
 from vnp_core.whole_files import read_bounded
+from vnp_nerf.face.datamanager import VNPDataManagerConfig
+from vnp_nerf.face.dataparser import VNPSceneDataParserConfig
+from vnp_nerf.face.model import VNPModelConfig
+from vnp_nerf.face.pipeline import VNPPipelineConfig
 from vnp_nerf.face.trainer import VNPTrainerConfig
+from vnp_nerf.library import model_config
 
 _PACKAGES = ("nerfstudio", "vnp_nerf", "vnp_core")
 _NAMES_ONLY = ("torch.optim",)
@@ -31,6 +39,7 @@ _READING_ERRORS = (
     TypeError,
     ValueError,
 )
+_MOST_VALUES = 100_000
 _TAG = "tag:yaml.org,2002:python/"
 
 
@@ -38,6 +47,8 @@ def read_run_config(path: Path) -> VNPTrainerConfig:
     """The configuration of a run of one of our methods. Raises `CheckpointError` for any other file."""
     try:
         config = yaml.load(read_bounded(path, mebibytes=1), Loader=_RunLoader)
+        if isinstance(config, VNPTrainerConfig):
+            _check_parts(config)
     except FileNotFoundError as error:
         raise CheckpointError(f"no run's config.yml at {path}") from error
     except _READING_ERRORS as error:
@@ -48,8 +59,61 @@ def read_run_config(path: Path) -> VNPTrainerConfig:
     return config
 
 
+def say_where_it_is_from(path: Path, config: VNPTrainerConfig) -> None:
+    """Says on stderr what to beware of with a run that does not lie where it was made."""
+    made, lies = config.get_base_dir().absolute(), path.absolute().parent
+    if made.resolve() != lies.resolve():
+        print(
+            f"NOTE: {path} was made as {made / path.name}: the run was moved, or is another person's. It is "
+            "read here without running what it says. nerfstudio's own programs (ns-train, ns-render, "
+            "ns-viewer, ns-eval, ns-export with --load-config) call whatever the file names: use them on it "
+            "only if you trust who made it. Weights are safe to pass on: vnp-export weights.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _check_parts(config: VNPTrainerConfig) -> None:
+    """Compares with their types the parts of a configuration that are used; raises if one is none of ours."""
+    pipeline: Any = config.pipeline
+    for part, kind in (
+        (pipeline, VNPPipelineConfig),
+        (pipeline.datamanager, VNPDataManagerConfig),
+        (pipeline.datamanager.dataparser, VNPSceneDataParserConfig),
+        (pipeline.model, VNPModelConfig),
+    ):
+        if not isinstance(part, kind):
+            raise ConfigError(f"it has a {type(part).__name__} in place of a {kind.__name__}")
+    pipeline.model.radiance = model_config(to_dict(pipeline.model.radiance))
+    parser = pipeline.datamanager.dataparser
+    values = {field.name: getattr(parser, field.name) for field in fields(parser) if field.name != "_target"}
+    pipeline.datamanager.dataparser = from_dict(
+        VNPSceneDataParserConfig, {**values, "read": to_dict(parser.read)}
+    )
+    draw = pipeline.model.draw
+    if not (draw is None or type(draw) is int) or not config.get_checkpoint_dir().name:
+        raise ConfigError(f"it has a draw of {draw!r}, or no folder of checkpoints")
+
+
 class _RunLoader(yaml.SafeLoader):
     """Plain YAML, and the few Python objects that a config holds."""
+
+    def get_single_node(self) -> Any:
+        """The document. Parts that it uses again and again must not unfold to more than any run holds."""
+        node = super().get_single_node()
+        if _unfolded(node, {}) > _MOST_VALUES:
+            raise yaml.YAMLError(f"it unfolds to more than {_MOST_VALUES} values")
+        return node
+
+
+def _unfolded(node: Any, known: dict[int, float]) -> float:
+    """How many values a part stands for, each counted where it is used; infinite if it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        inner = (part for entry in parts for part in (entry if isinstance(entry, tuple) else (entry,)))
+        known[id(node)] = 1 + sum(_unfolded(part, known) for part in inner)
+    return known[id(node)]
 
 
 def _named(loader: yaml.SafeLoader, name: str, packages: tuple[str, ...]) -> Any:
@@ -69,9 +133,10 @@ def _object(loader: yaml.SafeLoader, name: str, node: yaml.MappingNode) -> Any:
     values = loader.construct_mapping(node, deep=True)
     if unknown := sorted(map(str, values.keys() - {field.name for field in fields(kind)})):
         raise yaml.YAMLError(f"a {name} has no {unknown[0]}")
-    # As nerfstudio's loader does: fields that an old file lacks keep their defaults.
+    # Fields that an old file lacks keep their defaults.
     config = object.__new__(kind)
-    config.__dict__.update(values)
+    made = {f.name: f.default_factory() for f in fields(kind) if f.default_factory is not MISSING}
+    config.__dict__.update({**made, **values})
     return config
 
 

@@ -42,8 +42,10 @@ class MuonConfig(OptimizerConfig):
     """Decoupled weight decay."""
     adjust_lr_fn: str = "match_rms_adamw"
     """How the step's size depends on the matrix's shape."""
-    max_norm: float | None = None
-    """Of no use here: the gradient's size does not matter."""
+    max_norm: float | None = 1.0
+    """Largest norm of the gradients together. The size of one does not matter here, but the momentum would
+    remember one that is far larger than the others for hundreds of steps.
+    """
 
 
 @dataclass

@@ -17,6 +17,7 @@ from torch import Tensor
 from vnp_core.errors import ConfigError, DivergenceError, OutputExistsError, VNPError, exit_on_error
 from vnp_core.objectives import CollapseMonitor
 from vnp_core.whole_files import write_whole
+from vnp_nerf.batches import worker_died
 from vnp_nerf.face.checkpoints import (
     read_checkpoint,
     read_latest_checkpoint,
@@ -127,6 +128,10 @@ class VNPTrainer(Trainer):
                 super().train()
             except DivergenceError as error:
                 raise DivergenceError(f"{error} {self._keep_good_weights()}") from error
+            except RuntimeError as error:
+                if "DataLoader worker (pid" not in str(error):
+                    raise
+                raise worker_died(error) from error
 
     def _keep_good_weights(self) -> str:
         """Saves the weights as they were before the step that failed; says what became of them."""

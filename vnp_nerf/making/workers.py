@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from vnp_core.errors import DataError, VNPError
+from vnp_core.errors import DataError, StorageError, VNPError, no_room
 
 MOST_DEATHS = 6
 
@@ -43,10 +43,11 @@ def run_jobs(
 
     Raises:
         DataError: process after process died, so that the fault isn't a single job's.
+        StorageError: the disk takes no more.
     """
     if processes <= 1:
         for index, job in enumerate(jobs):
-            yield Outcome(index, _attempt(work, job))
+            yield _outcome(index, _attempt(work, job))
         return
     context = multiprocessing.get_context("spawn")
     waiting = list(range(len(jobs)))[::-1]
@@ -67,7 +68,7 @@ def run_jobs(
                 error = _reply(worker, time_limit)
                 if error is _PENDING:
                     continue
-                yield Outcome(worker.job, error)
+                yield _outcome(worker.job, error)
                 worker.job = None
                 deaths = 0 if worker.process.is_alive() else deaths + 1
                 if deaths >= MOST_DEATHS:
@@ -85,7 +86,7 @@ _PENDING: Any = object()
 
 
 def _reply(worker: _Worker, time_limit: float) -> Any:
-    """The worker's answer: None, an error's text, or _PENDING while it is at work."""
+    """The worker's answer: None, an error's text, a `StorageError`, or _PENDING while it is at work."""
     try:
         if worker.pipe.poll():
             return worker.pipe.recv()
@@ -108,7 +109,9 @@ def _start(context: Any, work: Callable[[Any], None]) -> _Worker:
 
 
 def _serve(work: Callable[[Any], None], pipe: Connection) -> None:
-    """A worker process: answers each job with None or an error's text, until its pipe is closed."""
+    """A worker process: answers each job with None, an error's text or a `StorageError`, until its pipe is
+    closed.
+    """
     while True:
         try:
             job = pipe.recv()
@@ -120,11 +123,23 @@ def _serve(work: Callable[[Any], None], pipe: Connection) -> None:
             return
 
 
-def _attempt(work: Callable[[Any], None], job: Any) -> str | None:
+def _outcome(index: int, error: Any) -> Outcome:
+    if isinstance(error, StorageError):
+        raise error  # no fault of this job, and the next one would fail alike
+    return Outcome(index, error)
+
+
+def _attempt(work: Callable[[Any], None], job: Any) -> str | StorageError | None:
     try:
         work(job)
+    except StorageError as error:
+        return error
     except VNPError as error:
         return str(error)
+    except OSError as error:
+        if no_room(error):
+            return StorageError(f"{error}: make room on the disk, and start again; finished scenes are kept")
+        return traceback.format_exc(limit=4).strip()
     except Exception:
         return traceback.format_exc(limit=4).strip()
     return None

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from vnp_core.errors import ConfigError, DataError, OutputExistsError
-from vnp_core.whole_files import write_whole
+from vnp_core.whole_files import move_whole, write_whole
 from vnp_nerf.making.cameras import Orbit
 from vnp_nerf.making.mesh import Mesh
 from vnp_nerf.making.renderer import Renderer, import_open3d
@@ -104,6 +104,7 @@ def write_category(
     Raises:
         OutputExistsError: the category was begun there with other settings.
         DataError: `strict` and an object is broken, or every object is.
+        StorageError: the disk takes no more; finished scenes are kept.
         MissingDependencyError: open3d can't be used.
     """
     config.validate()
@@ -173,7 +174,7 @@ def write_scene(job: SceneJob) -> None:
         write_json(unfinished / "transforms.json", {**head, "frames": frames})
         if job.folder.exists():
             shutil.rmtree(job.folder)
-        os.replace(unfinished, job.folder)
+        move_whole(unfinished, job.folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

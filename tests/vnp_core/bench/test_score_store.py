@@ -9,6 +9,8 @@ from torch import Tensor
 from vnp_core.bench import score_store
 from vnp_core.bench.score_store import blockwise
 
+pytestmark = pytest.mark.fault("damaged scores of a benchmark")
+
 
 class Work:
     """Counts which blocks were asked for, and stops at one."""
@@ -56,9 +58,30 @@ def test_scores_of_something_else_are_not_taken(tmp_path: Path) -> None:
         assert work.asked == [0, 1, 2, 3]
 
 
-def test_a_torn_file_is_computed_again(tmp_path: Path) -> None:
-    run(Work(), tmp_path / "s", {})
-    (tmp_path / "s.safetensors").write_bytes(b"torn")
+def test_of_torn_scores_the_last_interval_alone_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(score_store, "SAVE_SECONDS", 0.0)
+    whole = run(Work(), tmp_path / "s", {})
+    for path in sorted(tmp_path.glob("*.safetensors"), key=lambda path: path.stat().st_size)[-1:]:
+        path.write_bytes(b"torn")
+    work = Work()
+    mended = run(work, tmp_path / "s", {})
+    assert work.asked == [3]
+    assert all(torch.equal(whole[name], mended[name]) for name in whole)
+    assert "WARNING" in capsys.readouterr().err
+    for path in tmp_path.glob("*.safetensors"):
+        path.write_bytes(b"torn")
     work = Work()
     run(work, tmp_path / "s", {})
     assert work.asked == [0, 1, 2, 3]
+
+
+def test_a_new_evaluation_forgets_all_of_an_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_store, "SAVE_SECONDS", 0.0)
+    run(Work(), tmp_path / "s", {})
+    with pytest.raises(KeyboardInterrupt):
+        run(Work(stop=1), tmp_path / "s", {}, resume=False)
+    work = Work()
+    run(work, tmp_path / "s", {})
+    assert work.asked == [1, 2, 3]

@@ -15,6 +15,8 @@ from vnp_core.bench.training_state import (
 )
 from vnp_core.errors import CheckpointError, ConfigError
 
+pytestmark = pytest.mark.fault("a damaged state of a benchmark")
+
 CONFIG = {"trainer": {"steps": 10, "optimiser": {"lr": 0.1}}, "seed": 0}
 
 
@@ -42,25 +44,30 @@ def test_what_is_written_is_read_back_to_the_last_bit(tmp_path: Path) -> None:
     assert list(found.part("optimiser0.")) == ["0.step"]
 
 
-def test_only_the_newest_state_is_kept(tmp_path: Path) -> None:
+def test_the_two_newest_states_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 10):
         write_state(tmp_path, state(step), CONFIG)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-00000002.json",
+        "step-00000002.safetensors",
         "step-00000010.json",
         "step-00000010.safetensors",
     ]
 
 
-def test_a_state_that_was_cut_off_gives_way_to_the_one_before(tmp_path: Path) -> None:
+def test_a_state_that_was_cut_off_gives_way_to_the_one_before_loudly(tmp_path: Path, capsys) -> None:
     for step in (1, 2):
-        write_state(tmp_path / str(step), state(step), CONFIG)
-        for path in (tmp_path / str(step)).iterdir():
-            path.rename(tmp_path / path.name)
+        write_state(tmp_path, state(step), CONFIG)
+    assert read_state(tmp_path, CONFIG) is not None
+    assert capsys.readouterr().err == ""
     weights = tmp_path / "step-00000002.safetensors"
     weights.write_bytes(weights.read_bytes()[:20])
     found = read_state(tmp_path, CONFIG)
     assert found is not None
     assert found.step == 1
+    said = capsys.readouterr().err
+    assert "step-00000002.safetensors is truncated" in said
+    assert "going back to the state before it" in said
     # Killed after the weights and before the card: the pair does not exist yet.
     (tmp_path / "step-00000002.json").unlink()
     found = read_state(tmp_path, CONFIG)

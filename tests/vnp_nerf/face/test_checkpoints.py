@@ -1,8 +1,10 @@
 """Checkpoints of runs: damage is found, and the one before steps in; nothing in them runs."""
 
 import os
+import pickle
 import resource
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import torch
 
 from vnp_core.errors import CheckpointError
 from vnp_nerf.face.checkpoints import read_checkpoint, read_latest_checkpoint, write_checkpoint
+
+pytestmark = pytest.mark.fault("a damaged or hostile checkpoint")
 
 
 def state(step: int) -> dict:
@@ -126,3 +130,31 @@ def test_a_pipeline_that_holds_something_else_than_tensors_is_refused(tmp_path: 
         torch.save({"step": 1, "pipeline": pipeline}, tmp_path / "step-000000001.ckpt")
         with pytest.raises(CheckpointError, match="no tensors"):
             read_checkpoint(tmp_path / "step-000000001.ckpt")
+
+
+class Maker:
+    """Unpickling one calls a function."""
+
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self.call
+
+
+@pytest.mark.parametrize("made", [Maker(bytearray, 10**11), Maker(torch.Tensor, 10**9, 100)])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_what_makes_as_large_a_thing_as_it_is_told_is_refused_unmade(
+    folder: Path, made: Maker, protocol: int
+) -> None:
+    path = folder / "step-000000003.ckpt"
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    pickled = next(name for name in entries if name.endswith("data.pkl"))
+    entries[pickled] = pickle.dumps({"step": 3, "pipeline": {"a": made}}, protocol=protocol)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    with pytest.raises(CheckpointError, match="cannot be read") as refused:
+        read_checkpoint(path)
+    assert "which no checkpoint of ours does" in str(refused.value.__cause__)

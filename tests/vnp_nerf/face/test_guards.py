@@ -8,9 +8,10 @@ from torch import nn
 
 from vnp_core.errors import DivergenceError
 from vnp_nerf.face.guards import FieldMonitor, GuardedOptimizers, check_losses, check_weights, listed
-from vnp_nerf.face.schedulers import AdamWConfig
+from vnp_nerf.face.schedulers import AdamWConfig, MuonConfig
 
 
+@pytest.mark.fault("numbers that are not finite")
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_the_part_of_the_loss_that_is_not_finite_is_named(value: float) -> None:
     good = {"rgb": torch.tensor(0.1), "kl": torch.tensor(3.0)}
@@ -19,6 +20,7 @@ def test_the_part_of_the_loss_that_is_not_finite_is_named(value: float) -> None:
         check_losses({**good, "kl": torch.tensor(value)})
 
 
+@pytest.mark.fault("numbers that are not finite")
 def test_weights_that_are_not_finite_are_named() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model.register_buffer("nothing", torch.empty(0))
@@ -29,6 +31,7 @@ def test_weights_that_are_not_finite_are_named() -> None:
         check_weights(model)
 
 
+@pytest.mark.fault("numbers that are not finite")
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_changes_no_weight_of_any_group(value: float) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
@@ -46,6 +49,16 @@ def test_a_gradient_that_is_not_finite_changes_no_weight_of_any_group(value: flo
     model[1].weight.grad[1, 0] = 1.0
     optimizers.optimizer_scaler_step_some(scaler, ["first", "second"])
     assert not any(map(torch.equal, before, model.parameters()))
+
+
+@pytest.mark.parametrize("config", [AdamWConfig(), MuonConfig()])
+def test_gradients_are_clipped(config: AdamWConfig | MuonConfig) -> None:
+    model = nn.Linear(3, 3, bias=False)
+    optimizers = GuardedOptimizers({"all": {"optimizer": config, "scheduler": None}}, {"all": [model.weight]})
+    optimizers.guard(model)
+    model.weight.grad = torch.full((3, 3), 1e6)
+    optimizers.optimizer_scaler_step_some(torch.amp.GradScaler("cpu", enabled=False), ["all"])
+    assert float(model.weight.grad.norm()) == pytest.approx(1)
 
 
 def test_many_names_are_counted() -> None:

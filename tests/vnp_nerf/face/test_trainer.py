@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from vnp_core.errors import (
     SceneNotFoundError,
 )
 from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint
+from vnp_nerf.face.guards import FieldMonitor
 
 
 def checkpoint_of(config_file: Path) -> dict:
@@ -174,6 +176,7 @@ def spoil(monkeypatch, bad_steps: set[int], where: str) -> None:
     monkeypatch.setattr(RadianceModel, "loss_terms", loss_terms)
 
 
+@pytest.mark.fault("numbers that are not finite")
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights_before_it(
     collection: Path, tmp_path: Path, make_config, run_training, monkeypatch, capsys, where: str
@@ -200,6 +203,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights_before_it
         assert torch.equal(kept["pipeline"][name], value)
 
 
+@pytest.mark.fault("numbers that are not finite")
 def test_a_loss_that_is_not_finite_is_skipped_on_demand_and_ten_in_a_row_stop_the_run(
     collection: Path, tmp_path: Path, make_config, run_training, monkeypatch, capsys
 ) -> None:
@@ -221,6 +225,26 @@ def test_a_loss_that_is_not_finite_is_skipped_on_demand_and_ten_in_a_row_stop_th
     assert "step 9" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("alpha", "said"), [(0.0, "the field is empty"), (1.0, "the field is full")])
+def test_a_run_whose_field_shows_nothing_says_so(
+    collection: Path, tmp_path: Path, make_config, run_training, monkeypatch, capsys, alpha: float, said: str
+) -> None:
+    from vnp_nerf.face import pipeline
+    from vnp_nerf.radiance import RadianceModel
+
+    inner = RadianceModel.train_outputs
+
+    def collapsed(self, batch, generator):
+        outputs = inner(self, batch, generator)
+        return {**outputs, "alpha": 0 * outputs["alpha"] + alpha}
+
+    monkeypatch.setattr(RadianceModel, "train_outputs", collapsed)
+    monkeypatch.setattr(pipeline, "FieldMonitor", partial(FieldMonitor, patience=5))
+    run_training(make_config(collection, tmp_path, 8))
+    assert f"step 5: {said}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.fault("numbers that are not finite")
 def test_weights_that_are_not_finite_are_never_saved(trained: Path, tmp_path: Path) -> None:
     from vnp_nerf.face.run_file import read_run_config
 

@@ -18,6 +18,8 @@ from vnp_core.errors import (
 )
 from vnp_nerf.readers import ReadOptions, open_scene
 
+pytestmark = pytest.mark.fault("a broken or hostile scene")
+
 
 def test_a_folder_without_a_scene_is_not_found(tmp_path):
     with pytest.raises(SceneNotFoundError, match=r"transforms\.json"):
