@@ -60,8 +60,9 @@ def draw_capture(capture: Capture, diagnoses: Sequence[Diagnosis]) -> UInt8[np.n
         left = _GAP + place * (_PICTURE + _GAP)
         pen.text((left, below_maps), f"context: view {view}, the box and its ball", fill=_INK, font=font)
         sheet.paste(_boxed(capture, view), (left, below_maps + _LINE))
-    pen.text((_GAP, below_views), *_epipolar(capture, sheet, below_views + _LINE), font=font)
-    return np.array(sheet)
+    caption, is_drawn = _epipolar(capture, sheet, below_views + _LINE)
+    pen.text((_GAP, below_views), caption, fill=_INK, font=font)
+    return np.array(sheet if is_drawn else sheet.crop((0, 0, WIDTH, below_views + _LINE + _GAP)))
 
 
 def _map(capture: Capture, axes: tuple[int, int]) -> Image.Image:
@@ -161,14 +162,13 @@ def _boxed(capture: Capture, view: int) -> Image.Image:
     return picture
 
 
-def _epipolar(capture: Capture, sheet: Image.Image, top: int) -> tuple[str, tuple[int, int, int]]:
-    """Draws two views with the planes about their baseline that touch the object; returns the caption."""
+def _epipolar(capture: Capture, sheet: Image.Image, top: int) -> tuple[str, bool]:
+    """Draws two views with the planes about their baseline that touch the object, where two will do; returns
+    the caption, and whether they did.
+    """
     pair, centre = _pair(capture)
     if pair is None or centre is None:
-        return (
-            "No two views show a whole outline where the cameras look, at a useful angle: no epipolar check.",
-            _INK,
-        )
+        return "No two views show a whole outline where the cameras look: no epipolar check.", False
     cameras = capture.cameras
     axes = baseline_axes(cameras, pair.first, pair.second, centre)
     middle = [(one.low + one.high) / 2 for one in pair.ranges]
@@ -188,7 +188,7 @@ def _epipolar(capture: Capture, sheet: Image.Image, top: int) -> tuple[str, tupl
         f"epipolar check of views {first} and {second}: planes that touch the object in the left picture "
         f"(red) touch it in the right one to {pair.error:.1%} of its width"
     )
-    return caption, _INK
+    return caption, True
 
 
 def _pair(capture: Capture) -> tuple[Pair | None, Float[Tensor, "3"] | None]:

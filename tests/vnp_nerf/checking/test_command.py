@@ -58,6 +58,7 @@ def test_a_spoilt_one_says_what_is_wrong_in_words_in_json_and_in_the_drawing(
     assert "views 1, 2." in said
     assert "wrong: convention:" in said
     assert red_words(drawing) > 50
+    assert Image.open(drawing).height < 1100  # without an epipolar check
     assert run(monkeypatch, folder, "--output", drawing) == 19
     assert run(monkeypatch, folder, "--output", tmp_path / "b.png", "--json") == 16
     told = json.loads(capsys.readouterr().out)
