@@ -13,6 +13,8 @@ from types import ModuleType
 import pytest
 from packaging.requirements import Requirement
 
+from vnp_nerf.system_needs import Need, library
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("vnp_core", "vnp_nerf")
 CORE_MAY_IMPORT = {
@@ -166,8 +168,8 @@ def test_a_missing_library_is_named_with_the_package_that_brings_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     needs = [
-        check_system.library("libsurelynotthere.so.9", "libsurelynotthere9", "for this test"),
-        check_system.Need("what is there", "there", "for this test", lambda: True),
+        library("libsurelynotthere.so.9", "libsurelynotthere9", "for this test"),
+        Need("what is there", "there", "for this test", lambda: True),
     ]
     assert check_system.main([], needs) == check_system.EXIT_MISSING
     said = capsys.readouterr().out
@@ -182,16 +184,13 @@ def test_a_plain_user_is_told_and_nothing_is_installed(
     asked: list[object] = []
     monkeypatch.setattr(check_system, "install", asked.append)
     monkeypatch.setattr(check_system.os, "geteuid", lambda: 1000)
-    needs = [check_system.library("libsurelynotthere.so.9", "libsurelynotthere9", "for this test")]
+    needs = [library("libsurelynotthere.so.9", "libsurelynotthere9", "for this test")]
     assert check_system.main(["--install"], needs) == check_system.EXIT_MISSING
     assert not asked
 
 
 def test_a_complete_machine_passes(check_system: ModuleType) -> None:
-    assert (
-        check_system.main([], [check_system.Need("what is there", "there", "for this test", lambda: True)])
-        == 0
-    )
+    assert check_system.main([], [Need("what is there", "there", "for this test", lambda: True)]) == 0
 
 
 @pytest.mark.parametrize("version", [(3, 9, 18), (3, 13, 0)])

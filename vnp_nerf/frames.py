@@ -127,7 +127,10 @@ def axes_centre(cameras: Cameras, where: str = "cameras") -> Float[Tensor, "3"]:
     Raises `ViewCountError` for fewer than two views, and `CameraError` where the axes are parallel or most
     cameras look away from the point: pictures of a room from inside, not of an object.
     """
-    advice = "State the object's ball in the file (bounding_centre and bounding_radius), or use other views"
+    advice = (
+        "State the object's ball (bounding_centre and bounding_radius in a file, centre and radius in "
+        "Python), or use other views"
+    )
     if len(cameras) < 2:
         raise ViewCountError(
             f"{where}: the object's place is found from two or more views; given: {len(cameras)}. {advice}."

@@ -17,12 +17,8 @@ from nerfstudio.utils import comms
 
 from vnp_core.errors import ConfigError
 from vnp_nerf.batches import BatchConfig, SceneSampler, TrainBatch
-from vnp_nerf.face.dataparser import (
-    VNPSceneDataParser,
-    VNPSceneDataParserConfig,
-    choose_context,
-    views_to_compare,
-)
+from vnp_nerf.context_choice import choose_context
+from vnp_nerf.face.dataparser import VNPSceneDataParser, VNPSceneDataParserConfig, views_to_compare
 from vnp_nerf.face.dataset import FocusDataset
 from vnp_nerf.readers import open_scene
 from vnp_nerf.scene import Scene

@@ -12,8 +12,8 @@ from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserCo
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 
-from vnp_core.errors import ViewCountError
 from vnp_nerf.cameras import Cameras
+from vnp_nerf.context_choice import choose_context
 from vnp_nerf.face.cameras import (
     cat_cameras,
     elevation_of,
@@ -24,7 +24,6 @@ from vnp_nerf.face.cameras import (
 from vnp_nerf.readers import Collection, ReadOptions, open_collection, open_scene
 from vnp_nerf.scene import Scene
 
-DEFAULT_CONTEXT = 3
 FOCUS_SPLITS = ("val", "test", "train")
 
 
@@ -129,27 +128,6 @@ def focus_path(collection: Collection, name: str | None) -> Path:
     if name is not None:
         return collection.find(name)
     return next(paths[0] for split in FOCUS_SPLITS if (paths := collection.scenes[split]))
-
-
-def choose_context(scene: Scene, indices: tuple[int, ...] | None, count: int | None) -> tuple[int, ...]:
-    """The views that the model sees: those given, or `count` of the scene's train views, evenly spread."""
-    if indices is not None:
-        bad = [index for index in indices if not 0 <= index < len(scene)]
-        if bad or not indices:
-            raise ViewCountError(
-                f"scene {scene.path} has views 0 to {len(scene) - 1}, but the context asks for "
-                f"{list(indices)}; give numbers in that range"
-            )
-        return tuple(indices)
-    candidates = scene.views_in("train")
-    if count is None:
-        count = min(DEFAULT_CONTEXT, len(candidates))
-    if not 1 <= count <= len(candidates):
-        raise ViewCountError(
-            f"scene {scene.path} has {len(candidates)} views to choose a context from, but {count} were "
-            f"asked for; ask for 1 to {len(candidates)}"
-        )
-    return tuple(candidates[place * len(candidates) // count] for place in range(count))
 
 
 def views_to_compare(scene: Scene, context: tuple[int, ...]) -> tuple[int, ...]:

@@ -21,9 +21,9 @@ from torchvision.utils import save_image
 
 from vnp_core.checkpoints import load_into
 from vnp_core.errors import exit_on_error
+from vnp_nerf.context_choice import choose_context
 from vnp_nerf.face.checkpoints import model_state
 from vnp_nerf.face.datamanager import VNPDataManager, VNPDataManagerConfig
-from vnp_nerf.face.dataparser import choose_context
 from vnp_nerf.face.guards import FieldMonitor, check_losses
 from vnp_nerf.face.model import VNPModel, VNPModelConfig
 from vnp_nerf.image_metrics import foreground, over_white, picture_scores

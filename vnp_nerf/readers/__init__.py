@@ -12,7 +12,7 @@ from vnp_nerf.scene import Scene
 __all__ = ["Collection", "ReadOptions", "holds_scene", "open_collection", "open_scene"]
 
 
-def open_scene(path: Path, options: ReadOptions | None = None, name: str | None = None) -> Scene:
+def open_scene(path: str | Path, options: ReadOptions | None = None, name: str | None = None) -> Scene:
     """Reads one scene of any format, from its folder or its json file. Pictures must exist and stay unread.
 
     name: what to call it, by default its folder's name. Raises `SceneNotFoundError` where there is no scene,
