@@ -1,6 +1,5 @@
 """Programs that are killed at any moment leave nothing that is taken for whole and is not, and go on."""
 
-import multiprocessing
 import random
 import shutil
 import time
@@ -25,17 +24,6 @@ DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
 BENCHMARK, WRITER = (
     str(Path(__file__).with_name(f"{name}.py")) for name in ("small_benchmark", "write_forever")
 )
-
-
-@pytest.fixture(scope="module")
-def context() -> Any:
-    """Starts processes that have imported everything already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vnp_nerf.infer", "vnp_nerf.making.writer", "vnp_core.bench.study"])
-    first = context.Process(target=time.sleep, args=(0,))
-    first.start()
-    first.join()
-    return context
 
 
 class Killer:
@@ -64,7 +52,7 @@ class Killer:
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_scenes_of_a_killed_maker_are_whole_and_a_resumed_one_makes_the_same_bytes(
-    tmp_path: Path, context: Any, tally, timer
+    tmp_path: Path, forkserver: Any, tally, timer
 ) -> None:
     config = WriterConfig(orbit=Orbit(views=3), size=32)
     names = [f"chair-{number}" for number in range(20)]
@@ -76,7 +64,7 @@ def test_scenes_of_a_killed_maker_are_whole_and_a_resumed_one_makes_the_same_byt
 
     def start(root: Path) -> Any:
         """A maker that has begun with its scenes."""
-        process = context.Process(target=write_category, args=work(root))
+        process = forkserver.Process(target=write_category, args=work(root))
         process.start()
         while process.is_alive() and not any((root / "chairs").glob(f".*.{process.pid}.part")):
             time.sleep(0.002)
@@ -113,7 +101,7 @@ def test_scenes_of_a_killed_maker_are_whole_and_a_resumed_one_makes_the_same_byt
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
-def test_a_baked_run_is_there_whole_or_not_at_all(tmp_path: Path, context: Any, tally, timer) -> None:
+def test_a_baked_run_is_there_whole_or_not_at_all(tmp_path: Path, forkserver: Any, tally, timer) -> None:
     scene = next(path.parent for path in sorted(DEMO.rglob("transforms.json")))
 
     def options(folder: Path) -> Infer:
@@ -122,7 +110,7 @@ def test_a_baked_run_is_there_whole_or_not_at_all(tmp_path: Path, context: Any, 
         )
 
     def start(folder: Path) -> Any:
-        process = context.Process(target=infer, args=(options(folder),))
+        process = forkserver.Process(target=infer, args=(options(folder),))
         process.start()
         return process
 
@@ -154,12 +142,12 @@ def test_a_baked_run_is_there_whole_or_not_at_all(tmp_path: Path, context: Any, 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_a_killed_benchmark_goes_on_from_its_last_state_and_ends_with_the_same_numbers(
-    tmp_path: Path, context: Any, tally, timer
+    tmp_path: Path, forkserver: Any, tally, timer
 ) -> None:
-    at = context.Value("i", 0)
+    at = forkserver.Value("i", 0)
 
     def start(folder: Path) -> Any:
-        process = context.Process(target=run_path, args=(BENCHMARK, {"FOLDER": folder, "AT": at}))
+        process = forkserver.Process(target=run_path, args=(BENCHMARK, {"FOLDER": folder, "AT": at}))
         process.start()
         return process
 
@@ -198,12 +186,12 @@ def test_a_killed_benchmark_goes_on_from_its_last_state_and_ends_with_the_same_n
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_results_are_those_of_the_last_whole_write(tmp_path: Path, context: Any, tally, timer) -> None:
+def test_results_are_those_of_the_last_whole_write(tmp_path: Path, forkserver: Any, tally, timer) -> None:
     path = tmp_path / "results.json"
     write_results(path, Stopwatch("b", seed=0).results([mean_row("m", "t", "s", "", "psnr", [1.0])]))
     killer, losses = Killer(1.0), 0
     for _ in range(KILLS):
-        process = context.Process(target=run_path, args=(WRITER, {"PATH": path}))
+        process = forkserver.Process(target=run_path, args=(WRITER, {"PATH": path}))
         process.start()
         killer.end(process, 0.1, 0.6)
         losses += read_results(path).bench != "b"

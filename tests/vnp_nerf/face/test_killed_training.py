@@ -1,6 +1,5 @@
 """A training that is killed at any moment leaves whole checkpoints, and goes on from them."""
 
-import multiprocessing
 import random
 import time
 from collections.abc import Callable
@@ -21,18 +20,21 @@ TRAINING = str(Path(__file__).with_name("told_training.py"))
 @pytest.mark.nightly
 @pytest.mark.timeout(5400)
 def test_a_killed_training_loses_at_most_the_last_interval(
-    tmp_path: Path, collection: Path, make_config: Callable[..., Any], tally, timer: Callable[[], float]
+    tmp_path: Path,
+    collection: Path,
+    make_config: Callable[..., Any],
+    forkserver: Any,
+    tally,
+    timer: Callable[[], float],
 ) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nerfstudio.scripts.train", "vnp_nerf.face.config"])
-    done = context.Value("i", -1)
+    done = forkserver.Value("i", -1)
 
     def start(folder: Path, load: Path | None) -> tuple[Any, Path]:
         config = make_config(collection, folder, steps=100_000)
         config.steps_per_save, config.load_dir = INTERVAL, load
         config.set_timestamp()
         config.save_config()
-        process = context.Process(target=run_path, args=(TRAINING, {"CONFIG": config, "DONE": done}))
+        process = forkserver.Process(target=run_path, args=(TRAINING, {"CONFIG": config, "DONE": done}))
         process.start()
         return process, config.get_checkpoint_dir()
 
