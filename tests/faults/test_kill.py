@@ -82,7 +82,10 @@ def test_scenes_of_a_killed_maker_are_whole_and_a_resumed_one_makes_the_same_byt
     for attempt in range(4 * KILLS):
         root = tmp_path / f"broken{attempt // 5}"  # five attempts, each of the one that went on from the last
         before = set((root / "chairs").glob("chair-*"))
-        killer.end(start(root), 0, 0.3)
+        process, goal = start(root), len(before) + killer.moments.randint(0, 3)
+        while process.is_alive() and len(list((root / "chairs").glob("chair-*"))) < goal:
+            time.sleep(0.002)
+        killer.end(process, 0, 1 / len(names))  # somewhere in the next scene
         scenes = set((root / "chairs").glob("chair-*"))
         losses += len(before - scenes)
         for path in scenes:
