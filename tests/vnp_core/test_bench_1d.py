@@ -83,6 +83,7 @@ def test_a_quick_run_measures_everything_and_says_that_it_is_no_table(
         "draws",
         "autoregressive",
         "speed",
+        "published",
         "training",
     }
     assert {row.task for row in results.rows if row.split == "ood"} == {"matern52", "periodic"}
