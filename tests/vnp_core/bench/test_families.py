@@ -13,8 +13,8 @@ def test_the_published_sizes_are_the_default() -> None:
     family = build_family("rbf", seed=0, batch_size=64, test_tasks=48_000)
     assert [(test.task, test.split, test.batches) for test in family.tests] == [
         ("rbf", "test", 3000),
-        ("matern52", "ood", 3000),
-        ("periodic", "ood", 3000),
+        ("matern52", "ood", 375),
+        ("periodic", "ood", 375),
     ]
     assert len(family.train.batch(0).targets.mask) == 64
     assert len(family.tests[0].source.batch(0).targets.mask) == 16
