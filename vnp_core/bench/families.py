@@ -31,6 +31,9 @@ SHIFTED: dict[str, tuple[KernelName, ...]] = {"rbf": ("matern52", "periodic")}
 SHIFTED_SHARE = 8
 """Those tests have one task for so many of the family's own."""
 
+SIMULATED_SHARE = 4
+"""The test on simulations, which are costlier, has one task for so many of a kernel's."""
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -100,7 +103,8 @@ def build_family(
     if name == SIMULATION:
         config = LotkaVolterraConfig(batch_size=batch_size)
         test = replace(config, batch_size=16)
-        held_out = HeldOut(name, "test", LotkaVolterraTasks(test, seed + TEST_SEED), batches, to_dict(test))
+        simulated = LotkaVolterraTasks(test, seed + TEST_SEED)
+        held_out = HeldOut(name, "test", simulated, max(1, batches // SIMULATED_SHARE), to_dict(test))
         # They are all splits of the same 21 years: more of them would tell little more.
         splits = hare_lynx(seed + TEST_SEED)
         pelts = HeldOut("hudson-bay", "real", splits, min(batches, 64), {"table": "hudson_bay.csv"})
