@@ -9,6 +9,7 @@ import json
 import math
 import os
 import platform
+import re
 import resource
 import shlex
 import subprocess
@@ -202,9 +203,13 @@ def git_state(folder: Path) -> tuple[str, bool]:
 
 
 def command_line(arguments: Sequence[str] | None = None) -> str:
-    """The program's call as typed in the folder it was started from; paths inside it are relative."""
+    """The program's call as typed in the folder it was started from; paths inside it are relative.
+
+    Of an absolute path elsewhere only the last name stays: the rest tells of one machine, and helps nobody.
+    """
     here = f"{Path.cwd()}{os.sep}"
     words = [word.replace(here, "") for word in (sys.argv if arguments is None else arguments)]
+    words = [re.sub(r"(^|[:=])/.*/", r"\1", word) for word in words]
     if words and words[0].endswith(".py"):
         words.insert(0, "python")
     return shlex.join(words)

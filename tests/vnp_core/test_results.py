@@ -137,3 +137,5 @@ def test_the_command_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     words = [f"{tmp_path}/scripts/bench.py", "--data", f"furniture:{tmp_path}/outputs/a b"]
     assert command_line(words) == "python scripts/bench.py --data 'furniture:outputs/a b'"
+    elsewhere = ["scripts/bench.py", "--data", "emnist:/media/mine/emnist", "--output=/scratch/me/r.json"]
+    assert command_line(elsewhere) == "python scripts/bench.py --data emnist:emnist --output=r.json"
