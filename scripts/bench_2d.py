@@ -85,6 +85,8 @@ class Bench2D(Options):
     """Kinds of tasks to train on; `random` alone is the published protocol."""
     sigma_floor: float = SIGMA_FLOOR
     """Smallest standard deviation of every system's predictions, in units where black to white is 1."""
+    steps: int = 6_000
+    """Training steps of each system."""
     batch_size: int = 128
     """Tasks in a training batch."""
     test_tasks: int = 16_000

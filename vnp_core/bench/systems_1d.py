@@ -33,7 +33,7 @@ _VNP = ProcessConfig(
 _VNP_OBJECTIVE = ObjectiveConfig(kind="mixture", draws=4, point_weight=0.5)
 _MUON = OptimiserConfig(kind="muon", lr=3e-3, weight_decay=0.01)
 _ADAMW = OptimiserConfig(lr=1e-3, weight_decay=0.01)
-"""For the outside model, which is made of convolutions; all others learn faster by Muon."""
+"""For the outside model: it is made of convolutions, and Muon is for matrices."""
 _LATENT = ObjectiveConfig(kind="elbo", beta=BetaSchedule(1.0, 2000), free_nats=0.1)
 _MIXTURE = ObjectiveConfig(kind="mixture")
 
