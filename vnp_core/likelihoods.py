@@ -46,6 +46,10 @@ class GaussianMixture:
         """One sample of the targets under each hypothesis, observation noise included."""
         return self.means + self.stds * standard_noise(self.means.shape, generator, self.means)
 
+    def scaled(self, factor: float) -> "GaussianMixture":
+        """The same means with `factor` times the marginal standard deviations."""
+        return GaussianMixture(self.means, factor * self.stds)
+
     def log_probs(
         self, y: Float[Tensor, "B M Y"], mask: Bool[Tensor, "B M"] | None = None
     ) -> Float[Tensor, "B K M"]:
@@ -57,6 +61,12 @@ class GaussianMixture:
         z = (y[:, None].to(kind) - self.means.to(kind)) / stds
         each = (-0.5 * z.square() - stds.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
         return each if mask is None else each.masked_fill(~mask[:, None], 0.0)
+
+    def cdf(self, y: Float[Tensor, "B M Y"]) -> Float[Tensor, "B M Y"]:
+        """The mixture's distribution function at each channel of each target, in [0, 1]."""
+        kind = accumulator(y.device)
+        z = (y[:, None].to(kind) - self.means.to(kind)) / self.stds.to(kind)
+        return (0.5 + 0.5 * torch.erf(z / math.sqrt(2))).mean(1)
 
     def joint_log_probs(
         self, y: Float[Tensor, "B M Y"], mask: Bool[Tensor, "B M"] | None = None

@@ -1,1 +1,1 @@
-"""How good a prediction's uncertainty is: calibration of intervals, and the CRPS."""
+"""How good a prediction's uncertainty is: likelihood, calibration, and which errors it points at."""

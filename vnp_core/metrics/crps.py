@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vnp_core.likelihoods import accumulator
-from vnp_core.metrics.calibration import Mixture, mean_over_present
+from vnp_core.likelihoods import GaussianMixture, accumulator
+from vnp_core.metrics.calibration import mean_over_present
 
 
 def crps(
-    prediction: Mixture, y: Float[Tensor, "B M Y"], mask: Bool[Tensor, "B M"] | None = None
+    prediction: GaussianMixture, y: Float[Tensor, "B M Y"], mask: Bool[Tensor, "B M"] | None = None
 ) -> Float[Tensor, "B"]:
     """Mean over a task's channels and present targets, in the units of y; 0 is best, NaN without any target.
 

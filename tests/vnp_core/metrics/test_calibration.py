@@ -8,11 +8,15 @@ import torch
 from vnp_core.errors import ConfigError
 from vnp_core.likelihoods import GaussianMixture
 from vnp_core.metrics.calibration import (
+    AUCE_LEVELS,
+    auce,
+    auce_of_transform,
     calibration_curve,
     coverage,
     coverage_deviation,
     integral_transform,
 )
+from vnp_core.student import StudentMixture
 from vnp_core.tasks.exact_gp import known_ceiling
 from vnp_core.tasks.gaussian_processes import GaussianProcessConfig, GaussianProcessTasks
 
@@ -122,3 +126,58 @@ def test_levels_are_probabilities(level):
     mixture = some_mixture()
     with pytest.raises(ConfigError, match="between 0 and 1"):
         coverage(mixture, drawn_from(mixture, 0), level)
+
+
+def test_auce_of_an_oracle_is_near_0_and_of_scaled_spreads_signed():
+    mixture = some_mixture(batch=1, draws=4, targets=20000)
+    y = drawn_from(mixture, 5)
+    oracle = auce(mixture, y)
+    assert oracle.distance.item() < 0.01
+    for factor, sign in ((0.5, -1), (2.0, 1)):
+        found = auce(mixture.scaled(factor), y)
+        assert found.signed.item() * sign > 0.05
+        assert found.distance.item() == pytest.approx(abs(found.signed.item()), abs=0.01)
+
+
+def test_auce_of_one_gaussian_has_the_integral_of_its_scaled_quantiles():
+    """With sigma times s, the interval of level p covers erf(s erfinv(p)); the areas are that minus p."""
+    shape = (1, 1, 100000, 1)
+    mixture = GaussianMixture(torch.zeros(shape), torch.ones(shape))
+    y = mixture.sample(torch.Generator().manual_seed(0))[:, 0]
+    levels = (torch.arange(10000, dtype=torch.float64) + 0.5) / 10000
+    for factor in (0.3, 0.5, 2.0):
+        expected = (torch.erf(factor * torch.erfinv(levels)) - levels).mean().item()
+        assert auce(mixture.scaled(factor), y).signed.item() == pytest.approx(expected, abs=3e-3)
+
+
+def test_the_signed_area_is_one_half_minus_the_mean_level_at_which_values_enter():
+    transform = torch.rand(3, 500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 2
+    expected = 0.5 - (2 * (transform - 0.5).abs()).mean((1, 2))
+    torch.testing.assert_close(auce_of_transform(transform).signed, expected, atol=1 / AUCE_LEVELS, rtol=0)
+
+
+def test_signed_areas_cancel_and_distances_do_not():
+    """Half of the values at the median, half outside of everything: too wide and too narrow at once."""
+    transform = torch.tensor([0.5, 1.0], dtype=torch.float64).repeat(50)[None, :, None]
+    found = auce_of_transform(transform)
+    assert found.signed.item() == pytest.approx(0.0, abs=1e-9)
+    assert found.distance.item() == pytest.approx(0.25, abs=1e-9)
+
+
+def test_a_student_is_calibrated_by_its_own_distribution_function_and_not_by_a_gaussians():
+    shape = (1, 1, 50000, 1)
+    student = StudentMixture(torch.zeros(shape), torch.ones(shape), 3.0)
+    y = student.sample(torch.Generator().manual_seed(0))[:, 0]
+    assert auce(student, y).distance.item() < 0.01
+    assert auce(GaussianMixture(student.means, student.stds), y).distance.item() > 0.05
+
+
+def test_areas_leave_absent_targets_out():
+    mixture, mask = some_mixture(), torch.tensor([[True, False, True, False], [False] * 4])
+    y = drawn_from(mixture, 4)
+    expected = auce(GaussianMixture(mixture.means[:1, :, ::2], mixture.stds[:1, :, ::2]), y[:1, ::2])
+    y[~mask] = math.nan
+    found = auce(mixture, y, mask)
+    torch.testing.assert_close(found.distance[:1], expected.distance)
+    assert found.distance[1].isnan()
+    assert found.signed[1].isnan()
