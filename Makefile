@@ -42,7 +42,7 @@ test-nightly: setup
 	@$(BIN)/python -m pytest -m nightly tests/fuzz --tally outputs/reliability-inputs.json
 	@$(BIN)/python -m pytest -m nightly tests/faults --tally outputs/reliability-kills.json
 	@$(BIN)/python -m pytest -m nightly tests/vnp_core tests/vnp_nerf --tally outputs/reliability-training.json
-	@$(BIN)/python -m pytest -m fault --tally outputs/reliability-faults.json
+	@$(BIN)/python -m pytest -m "fault or equivalence" --tally outputs/reliability-faults.json
 	@cp outputs/reliability-*.json docs/results/
 	@$(BIN)/python scripts/make_tables.py
 

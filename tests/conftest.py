@@ -29,28 +29,31 @@ from vnp_core.results import Results, Row, Stopwatch, write_results
 TALLY = pytest.StashKey["Tally"]()
 
 
+MARKS = {"fault": "tests", "equivalence": "equivalences"}
+"""Marks of tests that are counted, and the kind of what they count."""
+
+
 class Tally:
     """Counts what a run of the tests has tried, and what came of it."""
 
     def __init__(self) -> None:
         self.stopwatch = Stopwatch("reliability", seed=0)
         self.rows: list[Row] = []
-        self._passed: dict[str, list[float]] = {}
+        self._marked: dict[tuple[str, str], list[float | None]] = {}
 
-    def passed(self, what: str, seconds: float) -> None:
-        """A test of a kind of fault has passed."""
-        self._passed.setdefault(what, []).append(seconds)
+    def ended(self, kind: str, what: str, seconds: float | None) -> None:
+        """A test that is marked as one of a kind has passed, or was left out: its seconds are then None."""
+        self._marked.setdefault((kind, what), []).append(seconds)
 
     def close(self) -> Results:
         """The report."""
-        for what, seconds in self._passed.items():
-            self.add("tests", what, sum(seconds), tests=len(seconds))
+        for (kind, what), times in self._marked.items():
+            taken = [seconds for seconds in times if seconds is not None]
+            self.add(kind, what, sum(taken), tests=len(taken), left_out=len(times) - len(taken))
         return self.stopwatch.results(self.rows)
 
     def add(self, kind: str, what: str, seconds: float, **counts: float) -> None:
-        """One line of the report. kind: `inputs`, `faults` or `tests`; `counts` are its
-        columns.
-        """
+        """One line of the report. kind: `inputs`, `faults`, or one of `MARKS`; `counts` are its columns."""
         numbers = {**counts, "seconds": round(seconds, 1)}
         self.rows += [
             Row("vnp-nerf", what, kind, "", metric.replace("_", " "), float(value), None, 1)
@@ -70,11 +73,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Counts the tests that a `fault` mark tells of."""
+    """Counts the tests that one of `MARKS` tells of."""
     report = yield
-    mark = item.get_closest_marker("fault")
-    if mark is not None and report.when == "call" and report.passed:
-        item.config.stash[TALLY].passed(mark.args[0], report.duration)
+    for name, kind in MARKS.items():
+        mark = item.get_closest_marker(name)
+        if mark is not None and (report.skipped or (report.when == "call" and report.passed)):
+            item.config.stash[TALLY].ended(kind, mark.args[0], None if report.skipped else report.duration)
     return report
 
 

@@ -1,6 +1,7 @@
 """What the fuzz tests feed to which reader: mutations of a good file each."""
 
 import copy
+import gzip
 import hashlib
 import io
 import json
@@ -21,6 +22,7 @@ from vnp_core.encoder import EncoderConfig
 from vnp_core.latents import LatentConfig
 from vnp_core.results import Row, Stopwatch, read_results, write_results
 from vnp_core.tasks.csv_tasks import read_csv_functions
+from vnp_core.tasks.idx_files import read_idx
 from vnp_nerf.baked_field import BakedGrid
 from vnp_nerf.baked_file import BakedCard, open_baked, save_baked
 from vnp_nerf.cameras import opencv_from_opengl, orbit_cameras
@@ -134,6 +136,27 @@ def csv_target(root: Path) -> Target:
         assert bool(points.x.isfinite().all())
 
     return Target(byte_mutations(b'x,y,task\n1,2,a\n"3",4.5,a\n5,-6e3,b\n'), read)
+
+
+def idx_target(root: Path) -> Target:
+    good = struct.pack(">4I", 0x803, 2, 3, 4) + bytes(range(24))
+    heads = byte_mutations(good[:16]).map(lambda head: head + good[16:])
+    plain = st.one_of(heads, byte_mutations(good))
+
+    def read(given: tuple[str, bytes]) -> None:
+        name, content = given
+        (root / name).write_bytes(content)
+        pixels = read_idx(root / name, 3)
+        assert 0 < pixels.numel() <= 1032 * len(content)
+
+    return Target(
+        st.one_of(
+            plain.map(lambda content: ("images", content)),
+            plain.map(lambda content: ("images.gz", gzip.compress(content, mtime=0))),
+            byte_mutations(gzip.compress(good, mtime=0)).map(lambda content: ("images.gz", content)),
+        ),
+        read,
+    )
 
 
 def picture_target(root: Path) -> Target:
@@ -326,6 +349,7 @@ MAKERS: dict[str, Callable[[Path], Target]] = {
     "srn": srn_target,
     "splits": split_target,
     "csv": csv_target,
+    "idx": idx_target,
     "pictures": picture_target,
     "weights": weights_target,
     "baked": baked_target,

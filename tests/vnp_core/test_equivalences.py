@@ -36,6 +36,7 @@ def prediction(model: VersatileNeuralProcess) -> tuple[Tensor, Tensor]:
     return found.mean.float().cpu(), found.variance.sqrt().float().cpu()
 
 
+@pytest.mark.equivalence("bfloat16 and float32")
 def test_bfloat16_predicts_as_float32_does() -> None:
     model = process()
     mean, std = prediction(model)
@@ -46,6 +47,7 @@ def test_bfloat16_predicts_as_float32_does() -> None:
     torch.testing.assert_close(half_std, std, rtol=0.02, atol=0)
 
 
+@pytest.mark.equivalence("compiled code and plain")
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_compiled_process_agrees_to_rounding() -> None:
@@ -57,6 +59,7 @@ def test_a_compiled_process_agrees_to_rounding() -> None:
     torch.testing.assert_close(compiled_std, std, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.equivalence("a GPU and the CPU")
 @gpu
 def test_a_gpu_predicts_as_the_cpu_does() -> None:
     mean, std = prediction(process())

@@ -98,6 +98,7 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
+@pytest.mark.equivalence("two processes and one")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_gradients_of_two_processes_are_those_of_the_joined_batch(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def points(device: str = "cpu") -> Tensor:
     return 1.2 * torch.rand(1000, 3, generator=torch.Generator().manual_seed(0)).to(device) - 0.6
 
 
+@pytest.mark.equivalence("bfloat16 and float32")
 def test_bfloat16_renders_the_picture_of_float32_to_50_db(field_of, picture_of, reference: Tensor) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         half = picture_of(field_of("cpu"))
@@ -112,12 +113,14 @@ def reference_gradient() -> Tensor:
     return gradient("cpu", bfloat16=False)
 
 
+@pytest.mark.equivalence("bfloat16 and float32")
 def test_gradients_in_bfloat16_point_where_those_of_float32_do(reference_gradient: Tensor) -> None:
     half = gradient("cpu", bfloat16=True)
     assert 0.98 < alike(half, reference_gradient) < 1
     assert float(half.norm() / reference_gradient.norm()) == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.equivalence("a GPU and the CPU")
 @gpu
 def test_gradients_on_a_gpu_are_those_of_the_cpu(reference_gradient: Tensor) -> None:
     other = gradient("cuda", bfloat16=False)
@@ -125,6 +128,7 @@ def test_gradients_on_a_gpu_are_those_of_the_cpu(reference_gradient: Tensor) -> 
     assert float(other.norm() / reference_gradient.norm()) == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.equivalence("compiled code and plain")
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_compiled_field_agrees_to_rounding(field_of) -> None:
@@ -137,6 +141,7 @@ def test_a_compiled_field_agrees_to_rounding(field_of) -> None:
     torch.testing.assert_close(compiled_rgb, rgb, rtol=0, atol=1e-4)
 
 
+@pytest.mark.equivalence("a GPU and the CPU")
 @gpu
 def test_a_gpu_renders_the_picture_of_the_cpu_to_50_db(field_of, picture_of, reference: Tensor) -> None:
     other = picture_of(field_of("cuda"))
@@ -144,6 +149,7 @@ def test_a_gpu_renders_the_picture_of_the_cpu_to_50_db(field_of, picture_of, ref
     assert float((other - reference).abs().max()) < 0.03
 
 
+@pytest.mark.equivalence("a GPU and the CPU")
 @gpu
 def test_a_gpu_in_bfloat16_renders_the_picture_of_the_cpu_to_40_db(
     field_of, picture_of, reference: Tensor
@@ -152,10 +158,12 @@ def test_a_gpu_in_bfloat16_renders_the_picture_of_the_cpu_to_40_db(
         assert float(psnr(picture_of(field_of("cuda")), reference)) > 40
 
 
+@pytest.mark.equivalence("one seed twice")
 def test_the_same_field_renders_to_the_same_bytes(field_of, picture_of, reference: Tensor) -> None:
     assert picture_of(field_of("cpu")).numpy().tobytes() == reference.numpy().tobytes()
 
 
+@pytest.mark.equivalence("one seed twice")
 def test_the_same_seed_draws_to_the_same_bytes_and_another_one_to_others(scene: Scene, picture_of) -> None:
     model, _ = load_model("furniture")
     assert isinstance(model, RadianceModel)

@@ -10,7 +10,7 @@ from vnp_core.bench.families import Family
 from vnp_core.bench.one_dimension import Measurements
 from vnp_core.bench.study import Entry, Study, weights_name
 from vnp_core.bench.systems import System
-from vnp_core.bench.trainer import Start, TrainerConfig, build_fabric
+from vnp_core.bench.trainer import OnDivergence, Start, TrainerConfig, build_fabric
 from vnp_core.checkpoints import checkpoint_paths
 from vnp_core.errors import CheckpointError, ConfigError
 from vnp_core.results import Row, Stopwatch, write_results
@@ -53,6 +53,9 @@ class Options:
     """Processes to train with, each with batches of its own."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Of training's forward pass."""
+    on_divergence: OnDivergence = "stop"
+    """What to do at a loss or gradient that is NaN or infinite: `stop`, keeping the weights before it, or
+    `skip` that step; ten in a row stop the run."""
     seed: int = 0
     """Makes weights, tasks and draws."""
 
@@ -93,6 +96,7 @@ def build_study(options: Options, output: Path, console: Any) -> Study:
         seed=options.seed,
         start=options.start,
         half=options.half,
+        on_divergence=options.on_divergence,
         log=console.print if fabric.is_global_zero else None,
     )
 

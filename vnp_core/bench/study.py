@@ -17,7 +17,7 @@ from vnp_core.bench.progress import Log
 from vnp_core.bench.score_store import blockwise
 from vnp_core.bench.scoring import TaskScores, score_tasks
 from vnp_core.bench.systems import System, describe, load_system, save_system
-from vnp_core.bench.trainer import Start, Trainer, TrainerConfig
+from vnp_core.bench.trainer import OnDivergence, Start, Trainer, TrainerConfig
 from vnp_core.bench.training_state import HistoryRow
 from vnp_core.checkpoints import checkpoint_paths
 from vnp_core.errors import CheckpointError
@@ -74,12 +74,14 @@ class Study:
         seed: int,
         start: Start,
         half: bool = False,
+        on_divergence: OnDivergence = "stop",
         log: Log | None = None,
     ) -> None:
         """`half` rounds weights to bfloat16 before they are scored, so that small files score alike."""
         self.folder, self.trainer, self.fabric = folder, trainer, fabric
         self.seed, self.half, self.log = seed, half, log
         self.start: Start = start
+        self.on_divergence: OnDivergence = on_divergence
         self.device: torch.device = fabric.device
         self._scored: dict[str, TaskScores] = {}
 
@@ -98,6 +100,7 @@ class Study:
             seed=self.seed,
             described={"system": describe(system), "tasks": family.described},
             fabric=self.fabric,
+            on_divergence=self.on_divergence,
             log=self.log,
         )
         source = as_grids(family.train) if system.reads_grids else family.train
@@ -111,6 +114,7 @@ class Study:
             "torch": str(torch.__version__),
             "seed": self.seed,
             "collapse": trained.collapse,
+            "skipped": trained.skipped,
             "history": [row.brief() for row in trained.history],
         }
         path = self.folder / "weights" / name

@@ -5,11 +5,8 @@ and the step, and a state on disk holds all the rest (`training_state`).
 """
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
@@ -19,6 +16,7 @@ from torch import Tensor, nn
 
 from vnp_core.bench.extra import import_extra
 from vnp_core.bench.progress import Log, progress, quiet
+from vnp_core.bench.stop_signals import stop_signals
 from vnp_core.bench.training_state import (
     HistoryRow,
     TrainingState,
@@ -30,6 +28,7 @@ from vnp_core.bench.weight_average import WeightAverage
 from vnp_core.checkpoints import load_into
 from vnp_core.config import to_dict
 from vnp_core.errors import ConfigError, DivergenceError, InterruptedRunError, OutputExistsError
+from vnp_core.finiteness import listed, not_finite
 from vnp_core.likelihoods import accumulator
 from vnp_core.objectives import CollapseMonitor
 from vnp_core.optimisers import OptimiserConfig, build_optimisers, set_rate
@@ -39,8 +38,15 @@ from vnp_core.tasks.task import TaskBatch, TaskSource, step_generator
 Start = Literal["new", "resume", "replace"]
 """What to do with a run that is there already: refuse to touch it, go on with it, or forget it."""
 
+OnDivergence = Literal["stop", "skip"]
+"""What to do at a loss or gradient that is NaN or infinite: stop, keeping the weights before it, or make no
+step of it."""
+
 NOISE_STREAM = 1
 """Training noise and training tasks of one step come from unrelated streams."""
+
+_MOST_SKIPS = 10
+"""Steps in a row that are skipped before the run stops all the same."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,8 @@ class Trained:
     history: list[HistoryRow]
     collapse: str | None
     """What the collapse monitor says of the last part of training; None where every level lives."""
+    skipped: int
+    """Steps that moved no weight, since their numbers were not finite."""
 
 
 def build_fabric(config: TrainerConfig, accelerator: str = "auto") -> Any:
@@ -115,10 +123,12 @@ class Trainer:
         described: Mapping[str, Any],
         fabric: Any = None,
         checkpoint_seconds: float = 60.0,
+        on_divergence: OnDivergence = "stop",
         label: str = "",
         log: Log | None = None,
     ) -> None:
-        """`described` says what is trained on what: a run goes on only under the same description.
+        """`described` says what is trained on what: a run goes on only under the same description. What is
+        done `on_divergence` is no part of it, so that a run which stopped may go on without that step.
 
         `fabric` comes from `build_fabric`, by default for one process. Progress, under this `label`, goes to
         `log` where there is no terminal to show a bar on; without a log nothing is shown.
@@ -126,7 +136,7 @@ class Trainer:
         self.config, self.folder, self.seed = config, folder, seed
         self.description = {"trainer": to_dict(config), "seed": seed, **described}
         self.fabric: Any = build_fabric(config) if fabric is None else fabric
-        self.checkpoint_seconds = checkpoint_seconds
+        self.checkpoint_seconds, self.on_divergence = checkpoint_seconds, on_divergence
         self.label = label or folder.name
         self.log = log if self.fabric.is_global_zero else None
 
@@ -134,8 +144,8 @@ class Trainer:
         """Trains to the end and leaves the averaged weights in `model`, on the training device.
 
         A run that is in the folder already is refused by start `new` (`OutputExistsError`). Raises
-        `DivergenceError` where the loss is not finite, `InterruptedRunError` after Ctrl-C or SIGTERM; either
-        way a state is on disk.
+        `DivergenceError` where the loss or a gradient is not finite, or ten in a row were not;
+        `InterruptedRunError` after Ctrl-C or SIGTERM; either way a state of finite weights is on disk.
         """
         state = self._opening_state(start)
         learner = _Learner(model, loss)
@@ -148,7 +158,7 @@ class Trainer:
             for index, optimiser in enumerate(optimisers):
                 _load_optimiser(optimiser, state.part(f"optimiser{index}."))
         run = _Run(self, state, model, average, optimisers)
-        with _stop_signals() as stopped, run.progress() as report:
+        with stop_signals() as stopped, run.progress() as report:
             while state.step < self.config.steps:
                 run.learn(wrapped, steppers, source)
                 report(state.step, run.note())
@@ -161,7 +171,8 @@ class Trainer:
         if run.unsaved:
             run.save()
         load_into(model, average.tensors)
-        return Trained(state.step, state.seconds, state.history, collapse_message(state.history))
+        collapse = collapse_message(state.history)
+        return Trained(state.step, state.seconds, state.history, collapse, state.skipped)
 
     def _opening_state(self, start: str) -> TrainingState:
         if start == "replace":
@@ -219,6 +230,7 @@ class _Run:
         self.collapse = collapse_message(state.history)
         self.clock = self.saved = time.monotonic()
         self.unsaved = False
+        self.skips = 0
 
     def progress(self) -> Any:
         return progress(self.trainer.label, self.config.steps, self.trainer.log, self.state.step)
@@ -239,18 +251,24 @@ class _Run:
             stepper.zero_grad()
         loss = learner(work)
         self.fabric.backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
         loss = self.fabric.all_reduce(loss.detach(), reduce_op="mean")
-        terms = cast(LossTerms, work.terms)
-        numbers, norm, levels = _read_numbers(loss, norm, terms)
-        if not (math.isfinite(numbers["loss"]) and math.isfinite(norm)):
-            self._diverged(numbers["loss"], norm, rate)
-        for stepper in steppers:
-            stepper.step()
-        self.average.update(self.model, state.step)
+        numbers, length = _read_numbers(loss, norm, cast(LossTerms, work.terms))
+        if math.isfinite(numbers["loss"]) and math.isfinite(length):
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.clip, norm)
+            for stepper in steppers:
+                stepper.step()
+            self.average.update(self.model, state.step)
+            self.skips = 0
+            for name, number in {"lr": rate, **numbers}.items():
+                state.pending.setdefault(name, []).append(number)
+        else:  # in every process: the loss is the mean over them, and the gradients are
+            self._skip(self._what_diverged(numbers, length), rate)
         state.step += 1
         self.unsaved = True
-        self._keep({"lr": rate, **numbers}, levels)
+        if state.step % self.config.log_every == 0 or state.step == self.config.steps:
+            self._close_row()
         if time.monotonic() - self.saved >= self.trainer.checkpoint_seconds:
             self.save()
 
@@ -260,7 +278,16 @@ class _Run:
         return f"loss {row.values['loss']:.3f}" if row else ""
 
     def save(self) -> None:
-        """Writes the state; only the first process does."""
+        """Writes the state; only the first process does. Raises `DivergenceError` for weights that are not
+        finite.
+        """
+        weights = [item for item in self.model.state_dict().items() if item[1].is_floating_point()]
+        if bad := not_finite(weights):
+            raise DivergenceError(
+                f"Training diverged by step {self.state.step:,}: weights are not finite: {listed(bad)}. "
+                f"{self.trainer.folder} holds the state saved before, if there was one. Start anew with a "
+                "lower learning rate or a tighter clip."
+            )
         now = time.monotonic()
         self.state.seconds += now - self.clock
         self.clock = self.saved = now
@@ -274,40 +301,63 @@ class _Run:
         }
         write_state(self.trainer.folder, self.state, self.trainer.description)
 
-    def _keep(self, numbers: dict[str, float], levels: int) -> None:
-        """Notes the numbers of a step, and closes a row of the history when it is time."""
+    def _close_row(self) -> None:
+        """Averages what was noted since the last row of the history; no row where all steps were skipped."""
         pending = self.state.pending
-        for name, number in numbers.items():
-            pending.setdefault(name, []).append(number)
-        if self.state.step % self.config.log_every and self.state.step != self.config.steps:
+        if not pending:
             return
         means = {name: math.fsum(values) / len(values) for name, values in pending.items()}
         pending.clear()
-        kl = [means.pop(f"kl{level}") for level in range(levels)]
+        kl = [means.pop(name) for name in list(means) if name.removeprefix("kl").isdigit()]
         self.state.history.append(HistoryRow(self.state.step, means, kl))
         message = collapse_message(self.state.history)
         if message and not self.collapse:
-            (self.trainer.log or quiet)(f"{self.trainer.label}, step {self.state.step:,}: {message}")
+            self._tell(message)
         self.collapse = message
 
-    def _diverged(self, loss: float, norm: float, rate: float) -> None:
+    def _what_diverged(self, numbers: dict[str, float], norm: float) -> str:
+        """Which parts of the loss, or else the gradients of which parameters, are NaN or infinite."""
+        bad = {name: value for name, value in numbers.items() if not math.isfinite(value)}
+        if bad:
+            parts = {name: value for name, value in bad.items() if name != "loss"} or bad
+            told = ", ".join(f"{name} is {value}" for name, value in parts.items())
+            return f"the loss is not finite: {told}"
+        gradients = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None]
+        names = not_finite(gradients)
+        return f"gradients are not finite: {listed(names)}" if names else f"the gradients' norm is {norm}"
+
+    def _skip(self, problem: str, rate: float) -> None:
+        """Makes no step, or raises `DivergenceError` with a state on disk and the average in the model."""
+        self.skips += 1
+        if self.trainer.on_divergence == "skip" and self.skips < _MOST_SKIPS:
+            self.state.skipped += 1
+            self._tell(f"{problem}. This step is skipped.")
+            return
         self.save()
         load_into(self.model, self.average.tensors)
+        advice = (
+            "or go on without such steps: --resume --on-divergence skip"
+            if self.trainer.on_divergence == "stop"
+            else f"since {_MOST_SKIPS} steps in a row were so"
+        )
         raise DivergenceError(
-            f"Training diverged at step {self.state.step:,}: the loss is {loss}, its gradient's norm {norm}. "
-            f"The weights before that step are kept in {self.trainer.folder}. Start anew with a lower "
-            f"learning rate (it was {rate:.2g}) or a tighter clip ({self.config.clip:g})."
+            f"Training diverged at step {self.state.step:,}: {problem}. The weights before that step are "
+            f"kept in {self.trainer.folder}. Start anew with a lower learning rate (it was {rate:.2g}) or a "
+            f"tighter clip ({self.config.clip:g}), {advice}."
         )
 
+    def _tell(self, message: str) -> None:
+        (self.trainer.log or quiet)(f"{self.trainer.label}, step {self.state.step:,}: {message}")
 
-def _read_numbers(loss: Tensor, norm: Tensor, terms: LossTerms) -> tuple[dict[str, float], float, int]:
-    """What is noted of a step, the gradient's norm, and the number of levels: one read of a GPU for all."""
+
+def _read_numbers(loss: Tensor, norm: Tensor, terms: LossTerms) -> tuple[dict[str, float], float]:
+    """What is noted of a step, and the gradients' norm: one read of a GPU for all."""
     kind = accumulator(loss.device)
     levels = [] if terms.kl is None else list(terms.kl.detach().flatten(0, -2).mean(0))
     logged = {"loss": loss, **terms.log} | {f"kl{level}": value for level, value in enumerate(levels)}
     together = torch.stack([value.to(loss.device, kind) for value in (norm, *logged.values())])
     first, *values = cast("list[float]", cast(Any, together).tolist())
-    return dict(zip(logged, values, strict=True)), first, len(levels)
+    return dict(zip(logged, values, strict=True)), first
 
 
 def collapse_message(history: list[HistoryRow]) -> str | None:
@@ -332,25 +382,3 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tens
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-@contextmanager
-def _stop_signals() -> Generator[threading.Event, None, None]:
-    """Ctrl-C and SIGTERM set the event, once; the second time they do what they always do."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped  # only the main thread may listen
-        return
-    before: dict[int, Any] = {}
-
-    def stop(number: int, _frame: object) -> None:
-        stopped.set()
-        signal.signal(number, before[number])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, stop)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -51,6 +51,8 @@ class TrainingState:
     """What was logged since the last row of the history, not averaged yet."""
     tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     """Weights, their average, and the optimisers' moments."""
+    skipped: int = 0
+    """Steps that moved no weight, since their numbers were not finite."""
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names start with `prefix`, without it."""
@@ -68,6 +70,7 @@ def write_state(folder: Path, state: TrainingState, config: Mapping[str, Any]) -
         "seconds": state.seconds,
         "history": [[row.step, row.values, row.kl] for row in state.history],
         "pending": state.pending,
+        "skipped": state.skipped,
     }
     path = save_weights(folder / f"step-{state.step:08d}", state.tensors, config, metadata)
     for _, card in sorted(_cards(folder))[:-2]:
@@ -107,6 +110,7 @@ def read_state(folder: Path, config: Mapping[str, Any]) -> TrainingState | None:
             history=[HistoryRow(*row) for row in metadata["history"]],
             pending=metadata["pending"],
             tensors=checkpoint.state_dict,
+            skipped=metadata.get("skipped", 0),  # runs of before it was counted had none
         )
     if damaged:
         raise damaged[0]

@@ -1,7 +1,7 @@
 """Guards of a training: losses, gradients and weights that are not finite, and fields that show nothing."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
@@ -9,9 +9,7 @@ from nerfstudio.engine.optimizers import Optimizers
 from torch import Tensor, nn
 
 from vnp_core.errors import DivergenceError
-
-_NAMED = 8
-"""So many scenes or parts are named in an error's text, and the others counted."""
+from vnp_core.finiteness import listed, not_finite
 
 
 def check_losses(losses: Mapping[str, Tensor]) -> None:
@@ -31,7 +29,7 @@ def check_losses(losses: Mapping[str, Tensor]) -> None:
 def check_weights(model: nn.Module) -> None:
     """Raises `DivergenceError` naming the weights that are NaN or infinite."""
     named = [(name, value) for name, value in model.state_dict().items() if value.is_floating_point()]
-    if bad := _not_finite(named):
+    if bad := not_finite(named):
         raise DivergenceError(f"weights are not finite: {listed(bad)}")
 
 
@@ -54,7 +52,7 @@ class GuardedOptimizers(Optimizers):
                 for name, parameter in self._model.named_parameters()
                 if parameter.grad is not None
             ]
-            if bad := _not_finite(gradients):
+            if bad := not_finite(gradients):
                 raise DivergenceError(f"gradients are not finite: {listed(bad)}")
         super().optimizer_scaler_step_some(grad_scaler, param_groups)
 
@@ -106,20 +104,3 @@ class FieldMonitor:
         if self._means["colours"] < 0.005 and 0 < share < 1:
             return f"the field is of one colour: every ray looks like its background. {remedy}"
         return None
-
-
-def _not_finite(named: Sequence[tuple[str, Tensor]]) -> list[str]:
-    """Names of the tensors that are not all finite; one number is fetched where all are."""
-    named = [(name, tensor.detach()) for name, tensor in named if tensor.numel()]
-    if not named:
-        return []
-    norms = torch.stack(torch._foreach_norm([tensor for _, tensor in named], math.inf))
-    if bool(norms.isfinite().all()):
-        return []
-    return [name for (name, _), norm in zip(named, norms.tolist(), strict=True) if not math.isfinite(norm)]
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first of many names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

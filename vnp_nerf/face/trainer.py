@@ -15,6 +15,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from vnp_core.errors import ConfigError, DivergenceError, OutputExistsError, VNPError, exit_on_error
+from vnp_core.finiteness import listed
 from vnp_core.objectives import CollapseMonitor
 from vnp_core.whole_files import write_whole
 from vnp_nerf.batches import worker_died
@@ -26,7 +27,7 @@ from vnp_nerf.face.checkpoints import (
 )
 from vnp_nerf.face.datamanager import VNPDataManagerConfig
 from vnp_nerf.face.dataparser import VNPSceneDataParserConfig
-from vnp_nerf.face.guards import GuardedOptimizers, check_weights, listed
+from vnp_nerf.face.guards import GuardedOptimizers, check_weights
 from vnp_nerf.face.schedulers import WarmupCosineConfig
 from vnp_nerf.host_memory import keep_freed_memory
 from vnp_nerf.views import Views

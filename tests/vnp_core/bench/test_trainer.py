@@ -23,6 +23,7 @@ from vnp_core.optimisers import OptimiserConfig
 from vnp_core.process_objectives import LossTerms, process_loss
 from vnp_core.tasks.gaussian_processes import GaussianProcessTasks
 
+Spoil = Callable[[nn.Module, int, LossTerms], LossTerms]
 CONFIG = TrainerConfig(steps=12, optimiser=OptimiserConfig(lr=1e-2, warmup=2), log_every=5, ema=0.9)
 
 
@@ -35,13 +36,16 @@ def fabric() -> Any:
 def fit(
     tiny_vnp: System, tasks: GaussianProcessTasks, fabric: Any
 ) -> Callable[..., tuple[nn.Module, Trained]]:
-    """Trains the tiny system in a folder; `at` is called with each step before its loss."""
+    """Trains the tiny system in a folder; `at` is called with each step before its loss, which `spoil` may
+    change.
+    """
 
     def run(
         folder: Path,
         start: Start = "new",
         at: Callable[[int], None] | None = None,
         config: TrainerConfig = CONFIG,
+        spoil: Spoil = lambda model, step, terms: terms,
         **settings: Any,
     ) -> tuple[nn.Module, Trained]:
         system = replace(tiny_vnp, optimiser=config.optimiser)
@@ -50,7 +54,7 @@ def fit(
         def loss(model: Any, batch: Any, step: int, generator: torch.Generator) -> LossTerms:
             if at is not None:
                 at(step)
-            return process_loss(model, batch, system.objective, step, generator)
+            return spoil(model, step, process_loss(model, batch, system.objective, step, generator))
 
         trainer = Trainer(config, folder, seed=3, described={"a": 1}, fabric=fabric, **settings)
         return model, trainer.fit(model, tasks, loss, start)
@@ -83,7 +87,6 @@ def test_an_interrupted_run_ends_with_the_bytes_of_an_unbroken_one(fit, tmp_path
 
 
 def _description(config: TrainerConfig) -> dict[str, Any]:
-
     return {"trainer": to_dict(config), "seed": 3, "a": 1}
 
 
@@ -123,23 +126,107 @@ def test_a_run_that_is_there_is_neither_overwritten_nor_mixed_up(fit, tmp_path: 
     assert replaced.steps == 2
 
 
-def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_weights_before_it(
-    tiny_cnp: System, tasks: GaussianProcessTasks, fabric: Any, tmp_path: Path
+NO_NUMBER = torch.tensor(math.nan)
+
+
+def no_joint(model: nn.Module, terms: LossTerms) -> LossTerms:
+    return terms._replace(loss=terms.loss * math.nan, log={**terms.log, "joint": NO_NUMBER})
+
+
+def no_level(model: nn.Module, terms: LossTerms) -> LossTerms:
+    assert terms.kl is not None
+    kl = torch.stack([terms.kl[..., 0], terms.kl[..., 1] + math.inf], dim=-1)
+    return terms._replace(loss=terms.loss + kl.sum(), kl=kl)
+
+
+def no_gradient(model: nn.Module, terms: LossTerms) -> LossTerms:
+    """0 more, whose gradient is no number."""
+    weight = dict(model.named_parameters())[SPOILED]
+    return terms._replace(loss=terms.loss + (weight - weight.detach()).square().sum().sqrt())
+
+
+SPOILED = "decoder.output.2.bias"
+
+
+def spoiled_at(steps: set[int], how: Callable[[nn.Module, LossTerms], LossTerms]) -> Spoil:
+    return lambda model, step, terms: how(model, terms) if step in steps else terms
+
+
+@pytest.mark.fault("numbers that are not finite")
+@pytest.mark.parametrize(
+    ("how", "part"),
+    [
+        (no_joint, "the loss is not finite: joint is nan"),
+        (no_level, "the loss is not finite: kl1 is inf"),
+        (no_gradient, f"gradients are not finite: {SPOILED}"),
+    ],
+)
+def test_what_is_not_finite_is_named_with_its_step_and_the_weights_before_it_are_kept(
+    fit, tmp_path: Path, how: Any, part: str
 ) -> None:
-    model = tiny_cnp.build(0)
+    def die(step: int) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
 
-    def loss(model: Any, batch: Any, step: int, generator: torch.Generator) -> LossTerms:
-        terms = process_loss(model, batch, tiny_cnp.objective, step, generator)
-        return terms._replace(loss=terms.loss * math.nan) if step == 4 else terms
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "good", at=die, checkpoint_seconds=0.0)
+    with pytest.raises(DivergenceError, match=rf"step 4: {part}\. .*learning rate.*--on-divergence skip"):
+        fit(tmp_path / "bad", spoil=spoiled_at({4}, how))
+    good, kept = (read_state(tmp_path / name, _description(CONFIG)) for name in ("good", "bad"))
+    assert good is not None
+    assert kept is not None
+    assert (good.step, kept.step) == (4, 4)
+    assert same(good.tensors, kept.tensors)
 
-    trainer = Trainer(CONFIG, tmp_path, seed=0, described={}, fabric=fabric)
-    with pytest.raises(DivergenceError, match=r"step 4.*nan.*lower learning rate"):
-        trainer.fit(model, tasks, loss, "new")
-    state = read_state(tmp_path, trainer.description)
+
+@pytest.mark.fault("numbers that are not finite")
+@pytest.mark.parametrize("how", [no_joint, no_gradient])
+def test_a_step_is_skipped_on_demand_by_a_run_from_its_start_or_by_one_that_stopped_at_it(
+    fit, tmp_path: Path, how: Any
+) -> None:
+    spoil, lines = spoiled_at({4, 5}, how), list[str]()
+    model, trained = fit(tmp_path / "a", spoil=spoil, on_divergence="skip", log=lines.append)
+    assert (trained.steps, trained.skipped) == (12, 2)
+    assert [row.step for row in trained.history] == [5, 10, 12]
+    assert all(math.isfinite(value) for row in trained.history for value in (*row.values.values(), *row.kl))
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+    state = read_state(tmp_path / "a", _description(CONFIG))
     assert state is not None
-    assert state.step == 4
+    assert float(state.part("optimiser0.")["0.step"]) == 10  # of twelve steps, two moved nothing
+    assert sum("This step is skipped" in line for line in lines) == 2
+    with pytest.raises(DivergenceError, match="step 4"):
+        fit(tmp_path / "b", spoil=spoil)
+    other, again = fit(tmp_path / "b", "resume", spoil=spoil, on_divergence="skip")
+    assert same(model.state_dict(), other.state_dict())
+    assert (trained.history, trained.skipped) == (again.history, again.skipped)
+
+
+@pytest.mark.fault("numbers that are not finite")
+def test_ten_in_a_row_stop_a_run_that_skips(fit, tmp_path: Path) -> None:
+    config = replace(CONFIG, log_every=3)
+    with pytest.raises(DivergenceError, match=r"step 11: .* 10 steps in a row"):
+        fit(tmp_path, config=config, spoil=spoiled_at(set(range(2, 12)), no_joint), on_divergence="skip")
+    state = read_state(tmp_path, _description(config))
+    assert state is not None
+    assert (state.step, state.skipped) == (11, 9)
+    assert [row.step for row in state.history] == [3]
     assert all(tensor.isfinite().all() for tensor in state.tensors.values())
-    assert same(model.state_dict(), state.part("average."))
+
+
+@pytest.mark.fault("numbers that are not finite")
+def test_weights_that_are_not_finite_are_named_and_never_saved(fit, tmp_path: Path) -> None:
+    def ruin(model: nn.Module, step: int, terms: LossTerms) -> LossTerms:
+        if step == 6:
+            with torch.no_grad():
+                dict(model.named_parameters())[SPOILED].fill_(math.nan)
+        return terms
+
+    with pytest.raises(DivergenceError, match=rf"by step 7: weights are not finite: {SPOILED}\."):
+        fit(tmp_path, spoil=ruin, checkpoint_seconds=0.0)
+    state = read_state(tmp_path, _description(CONFIG))
+    assert state is not None
+    assert state.step == 6
+    assert all(tensor.isfinite().all() for tensor in state.tensors.values())
 
 
 def test_the_history_holds_means_over_its_steps_and_every_level_of_the_latents(fit, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vnp_core.errors import DivergenceError
-from vnp_nerf.face.guards import FieldMonitor, GuardedOptimizers, check_losses, check_weights, listed
+from vnp_nerf.face.guards import FieldMonitor, GuardedOptimizers, check_losses, check_weights
 from vnp_nerf.face.schedulers import AdamWConfig, MuonConfig
 
 
@@ -59,11 +59,6 @@ def test_gradients_are_clipped(config: AdamWConfig | MuonConfig) -> None:
     model.weight.grad = torch.full((3, 3), 1e6)
     optimizers.optimizer_scaler_step_some(torch.amp.GradScaler("cpu", enabled=False), ["all"])
     assert float(model.weight.grad.norm()) == pytest.approx(1)
-
-
-def test_many_names_are_counted() -> None:
-    assert listed(["a", "b"]) == "a, b"
-    assert listed([str(number) for number in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 4 more"
 
 
 def watch(steps: int, alpha: float | None, spread: float, share: float = 0.3) -> list[tuple[int, str]]:
