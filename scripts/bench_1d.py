@@ -9,7 +9,6 @@
 Results are one JSON file, with figures beside it. Runs, weights and scores that can be resumed lie in --runs.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from vnp_core.bench.program import (
     build_console,
     build_study,
     entries_of,
+    exit_in_one_line,
     finish,
     no_weights,
     print_tables,
@@ -33,7 +33,6 @@ from vnp_core.bench.published import PUBLISHED_1D, SPLIT, read_published
 from vnp_core.bench.study import Entry
 from vnp_core.bench.systems import System, find_system
 from vnp_core.bench.systems_1d import ABLATIONS_1D, OURS, SYSTEMS_1D
-from vnp_core.errors import InterruptedRunError, exit_on_error
 from vnp_core.model import ProcessConfig
 from vnp_core.results import Stopwatch
 
@@ -186,9 +185,5 @@ def main(config: Bench1D) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with exit_on_error():
-            main(tyro.cli(Bench1D, description=__doc__))
-    except KeyboardInterrupt:
-        print("Stopped. What is done is kept: go on with --resume.", file=sys.stderr)
-        raise SystemExit(InterruptedRunError.exit_code) from None
+    with exit_in_one_line():
+        main(tyro.cli(Bench1D, description=__doc__))

@@ -10,7 +10,6 @@
 Results are one JSON file, with figures beside it. Runs, weights and scores that can be resumed lie in --runs.
 """
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from vnp_core.bench.program import (
     build_console,
     build_study,
     entries_of,
+    exit_in_one_line,
     finish,
     no_weights,
     print_tables,
@@ -32,7 +32,6 @@ from vnp_core.bench.program import (
 from vnp_core.bench.systems import System, find_system
 from vnp_core.bench.systems_2d import OURS, PATCHES, SIGMA_FLOOR, SYSTEMS_2D, with_floor
 from vnp_core.bench.two_dimensions import PictureExtent, PictureMeasurements
-from vnp_core.errors import InterruptedRunError, exit_on_error
 from vnp_core.model import ProcessConfig
 from vnp_core.results import Stopwatch
 from vnp_core.tasks.picture_data import Opening, open_pictures
@@ -162,9 +161,5 @@ def main(config: Bench2D) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with exit_on_error():
-            main(tyro.cli(Bench2D, description=__doc__))
-    except KeyboardInterrupt:
-        print("Stopped. What is done is kept: go on with --resume.", file=sys.stderr)
-        raise SystemExit(InterruptedRunError.exit_code) from None
+    with exit_in_one_line():
+        main(tyro.cli(Bench2D, description=__doc__))

@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from vnp_core.errors import CheckpointError
+from vnp_core.json_text import json_text
 from vnp_core.whole_files import MEBIBYTE, read_bounded, write_whole
 
 FORMAT = "vnp-weights-1"
@@ -75,7 +76,7 @@ def save_weights(
         "sha256": hashlib.sha256(blob).hexdigest(),
         "tensors": {name: {"shape": list(t.shape), "dtype": _dtype_name(t)} for name, t in state.items()},
     }
-    text = json.dumps(card, indent=1) + "\n"
+    text = json_text(card)
     weights_path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(weights_path, blob)
     write_whole(card_path, text.encode())

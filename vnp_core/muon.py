@@ -12,18 +12,36 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vnp_core.errors import ConfigError
+
 # Exists in every version, but is not declared to type checkers.
 _torch = cast(Any, torch)
+
+_RULE = "match_rms_adamw"
 
 
 class StackedMuon(torch.optim.Muon):
     """`torch.optim.Muon` with all hidden matrices of one shape in one batch of products.
 
-    Takes the same arguments. Learning rates follow `match_rms_adamw`: .2 sqrt(longer side) times `lr`.
+    Takes its arguments, a few aside. Learning rates follow `match_rms_adamw`: .2 sqrt(longer side) times
+    `lr`; raises `ConfigError` where another rule is asked for.
     """
 
-    def __init__(self, params: Any, lr: float, *, weight_decay: float = 0.0) -> None:
-        super().__init__(params, lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        *,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        eps: float = 1e-7,
+        adjust_lr_fn: str = _RULE,
+    ) -> None:
+        if adjust_lr_fn != _RULE:
+            raise ConfigError(f"StackedMuon's rates follow {_RULE}; given was {adjust_lr_fn!r}.")
+        super().__init__(
+            params, lr, weight_decay=weight_decay, momentum=momentum, eps=eps, adjust_lr_fn=adjust_lr_fn
+        )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

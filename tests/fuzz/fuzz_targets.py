@@ -17,9 +17,8 @@ import yaml
 from fuzz_mutations import HOSTILE_PARTS, as_json, byte_mutations, json_mutations
 from hypothesis import strategies as st
 from PIL import Image
+from smallest import SMALLEST
 
-from vnp_core.encoder import EncoderConfig
-from vnp_core.latents import LatentConfig
 from vnp_core.results import Row, Stopwatch, read_results, write_results
 from vnp_core.tasks.csv_tasks import read_csv_functions
 from vnp_core.tasks.idx_files import read_idx
@@ -31,22 +30,9 @@ from vnp_nerf.library import build_model, load_model, save_model
 from vnp_nerf.making.meshes import load_mesh
 from vnp_nerf.pairs import read_pairs
 from vnp_nerf.pictures import picture_size, read_mask, read_rgba
-from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.readers import open_collection, open_scene
 
 PAIRS = Path(__file__).resolve().parents[2] / "data" / "pairs" / "furniture.json"
-SMALLEST = RadianceConfig(
-    canvas=16,
-    encoder=EncoderConfig(width=16, layers=1, heads=2, hidden=16),
-    latents=LatentConfig(levels=1, dim=4, hidden=8),
-    plane_cells=4,
-    plane_resolution=4,
-    plane_channels=4,
-    plane_layers=1,
-    local_channels=4,
-    local_width=8,
-    width=16,
-)
 
 
 class Target(NamedTuple):

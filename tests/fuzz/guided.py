@@ -17,7 +17,8 @@ from typing import Any
 import atheris
 from hypothesis import HealthCheck, given, settings
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "shared")]
 with atheris.instrument_imports(include=["vnp_core", "vnp_nerf"]):
     import fuzz_targets
 

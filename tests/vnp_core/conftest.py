@@ -1,5 +1,6 @@
 """Small tasks and models that the tests of the benchmarks share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from vnp_core.objectives import BetaSchedule
 from vnp_core.optimisers import OptimiserConfig
 from vnp_core.peers import CNPConfig
 from vnp_core.process_objectives import ObjectiveConfig
+from vnp_core.results import Results
 from vnp_core.tasks.gaussian_processes import GaussianProcessConfig, GaussianProcessTasks
 from vnp_core.tokenizers import PointTokenizerConfig
 
@@ -66,3 +68,28 @@ class Guess(nn.Module):
 def guess() -> type[Guess]:
     """The class above."""
     return Guess
+
+
+@pytest.fixture(scope="session")
+def values() -> Callable[..., dict[tuple[str, str, str], float]]:
+    """Finds the values of the rows that have the wanted fields, by model, condition and metric."""
+
+    def find(results: Results, **wanted: str) -> dict[tuple[str, str, str], float]:
+        return {
+            (row.model, row.condition, row.metric): row.value
+            for row in results.rows
+            if all(getattr(row, name) == value for name, value in wanted.items())
+        }
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def once() -> Callable[..., float]:
+    """In place of timing several runs."""
+
+    def work_once(work: Callable[[], object], **_settings: Any) -> float:
+        work()
+        return 0.001
+
+    return work_once

@@ -28,9 +28,12 @@ TINY = Extent(
 )
 
 
+Values = Callable[..., dict[tuple[str, str, str], float]]
+
+
 @pytest.fixture(scope="module")
 def bench(
-    load_script: Callable[[str], ModuleType], tiny_vnp: System, tiny_cnp: System
+    load_script: Callable[[str], ModuleType], once: Callable[..., float], tiny_vnp: System, tiny_cnp: System
 ) -> Generator[Any, None, None]:
     """The program, with tiny systems under the names that it knows."""
     module = load_script("bench_1d")
@@ -40,12 +43,6 @@ def bench(
         patch.setattr(module, "Extent", lambda: TINY)
         patch.setattr("vnp_core.bench.encoding_cost.fastest", once)
         yield module
-
-
-def once(work: Callable[[], object], **_settings: Any) -> float:
-    """In place of timing several runs."""
-    work()
-    return 0.001
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +61,8 @@ def run(bench: Any, folder: Path, **flags: Any) -> Results:
     return read_results(output)
 
 
-def values(results: Results, **wanted: str) -> dict[tuple[str, str, str], float]:
-    return {
-        (row.model, row.condition, row.metric): row.value
-        for row in results.rows
-        if all(getattr(row, name) == value for name, value in wanted.items())
-    }
-
-
 def test_a_quick_run_measures_everything_and_says_that_it_is_no_table(
-    first: tuple[Path, Results, str],
+    first: tuple[Path, Results, str], values: Values
 ) -> None:
     folder, results, printed = first
     assert {row.split for row in results.rows} == {
@@ -114,7 +103,7 @@ def test_a_quick_run_measures_everything_and_says_that_it_is_no_table(
 
 
 def test_weights_alone_give_the_same_scores_without_training(
-    bench: Any, first: tuple[Path, Results, str], tmp_path: Path
+    bench: Any, first: tuple[Path, Results, str], tmp_path: Path, values: Values
 ) -> None:
     folder, trained, _ = first
     weights = folder / "results" / "weights"
@@ -126,7 +115,9 @@ def test_weights_alone_give_the_same_scores_without_training(
         run(bench, tmp_path / "third", eval_only=True, weights=tmp_path)
 
 
-def test_a_run_that_is_there_is_gone_on_with_or_left_alone(bench: Any, tmp_path: Path) -> None:
+def test_a_run_that_is_there_is_gone_on_with_or_left_alone(
+    bench: Any, tmp_path: Path, values: Values
+) -> None:
     flags = {"quick": False, "kernels": ("periodic",), "models": ("tnp",), "steps": 2}
     first = run(bench, tmp_path, **flags)
     with pytest.raises(OutputExistsError, match="--resume"):
@@ -140,7 +131,7 @@ def test_a_run_that_is_there_is_gone_on_with_or_left_alone(bench: Any, tmp_path:
 
 
 def test_simulations_are_scored_on_measured_pelts(
-    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], values: Values
 ) -> None:
     results = run(bench, tmp_path, kernels=("lotka-volterra",))
     assert values(results, task="hudson-bay", split="real", metric="ll_joint").keys() == {
@@ -156,7 +147,7 @@ def write_table(path: Path, tasks: int) -> Path:
     return path
 
 
-def test_a_users_table_goes_through_the_same_door(bench: Any, tmp_path: Path) -> None:
+def test_a_users_table_goes_through_the_same_door(bench: Any, tmp_path: Path, values: Values) -> None:
     columns = {"csv_x": ("t",), "csv_y": ("a", "b"), "csv_task": "who"}
     results = run(bench, tmp_path, csv=write_table(tmp_path / "mine.csv", 8), **columns)
     assert {("vnp", "", "ll_joint"), ("tnp", "", "crps")} <= values(results, task="mine", split="test").keys()

@@ -28,9 +28,12 @@ TINY = PictureExtent(
 SIDE = 12
 
 
+Values = Callable[..., dict[tuple[str, str, str], float]]
+
+
 @pytest.fixture(scope="module")
 def bench(
-    load_script: Callable[[str], ModuleType], tiny_vnp: System, tiny_cnp: System
+    load_script: Callable[[str], ModuleType], once: Callable[..., float], tiny_vnp: System, tiny_cnp: System
 ) -> Generator[Any, None, None]:
     """The program, with tiny systems under the names that it knows."""
     module = load_script("bench_2d")
@@ -50,12 +53,6 @@ def bench(
         for home in ("encoding_cost", "picture_costs"):
             patch.setattr(f"vnp_core.bench.{home}.fastest", once)
         yield module
-
-
-def once(work: Callable[[], object], **_settings: Any) -> float:
-    """In place of timing several runs."""
-    work()
-    return 0.001
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
@@ -90,16 +87,8 @@ def first(bench: Any, emnist: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return folder, results, printed.getvalue()
 
 
-def values(results: Results, **wanted: str) -> dict[tuple[str, str, str], float]:
-    return {
-        (row.model, row.condition, row.metric): row.value
-        for row in results.rows
-        if all(getattr(row, name) == value for name, value in wanted.items())
-    }
-
-
 def test_a_quick_run_measures_everything_on_files_of_emnists_layout(
-    first: tuple[Path, Results, str],
+    first: tuple[Path, Results, str], values: Values
 ) -> None:
     folder, results, printed = first
     splits = {"test", "unseen", "block", "half", "curve", "super-resolution", "draws", "speed", "training"}
@@ -137,7 +126,7 @@ def test_a_quick_run_measures_everything_on_files_of_emnists_layout(
 
 
 def test_training_here_and_scoring_there_gives_the_same_scores(
-    bench: Any, first: tuple[Path, Results, str], emnist: Path, tmp_path: Path
+    bench: Any, first: tuple[Path, Results, str], emnist: Path, tmp_path: Path, values: Values
 ) -> None:
     _, trained, _ = first
     flags = {"runs": tmp_path / "runs", "output": tmp_path / "results.json", "quick": True, "steps": 2}
@@ -165,7 +154,7 @@ def test_training_here_and_scoring_there_gives_the_same_scores(
 
 
 def test_celebas_layout_in_colour_with_a_bad_file(
-    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], values: Values
 ) -> None:
     folder, rng = tmp_path / "celeba", np.random.default_rng(0)
     (folder / "img_align_celeba").mkdir(parents=True)

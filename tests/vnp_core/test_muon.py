@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vnp_core.errors import ConfigError
 from vnp_core.muon import StackedMuon, orthogonal_directions
 
 SHAPES = ((16, 16), (16, 16), (8, 24), (24, 8), (16, 16))
@@ -49,6 +50,11 @@ def test_a_state_of_torch_goes_on_here() -> None:
     fast.load_state_dict(slow.state_dict())
     for matrix in matrices:
         assert torch.equal(fast.state[matrix]["momentum_buffer"], slow.state[matrix]["momentum_buffer"])
+
+
+def test_a_rule_for_rates_that_it_does_not_follow_is_refused() -> None:
+    with pytest.raises(ConfigError, match="given was 'original'"):
+        StackedMuon(_matrices(), 0.02, adjust_lr_fn="original")
 
 
 def test_matrices_without_a_gradient_stay() -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from smallest import SMALLEST
 
-from vnp_core.encoder import EncoderConfig
-from vnp_core.latents import LatentConfig
 from vnp_nerf.cameras import Cameras, orbit_cameras
 from vnp_nerf.radiance_config import RadianceConfig
 
@@ -88,16 +87,4 @@ def edit_scene() -> Callable[[Path, Callable[[dict], None]], Path]:
 @pytest.fixture(scope="session")
 def smallest_model() -> RadianceConfig:
     """A scene model that is built, saved and rendered in no time, for tests of what goes on around it."""
-    return RadianceConfig(
-        canvas=16,
-        encoder=EncoderConfig(width=16, layers=1, heads=2, hidden=16),
-        latents=LatentConfig(levels=1, dim=4, hidden=8),
-        plane_cells=4,
-        plane_resolution=4,
-        plane_channels=4,
-        plane_layers=1,
-        local_channels=4,
-        local_width=8,
-        width=16,
-        render_samples=4,
-    )
+    return SMALLEST

@@ -1,17 +1,19 @@
 """The fast way of looking agrees with the slow one, and asks less."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from smallest import SMALLEST
 
-from vnp_core.encoder import EncoderConfig
 from vnp_core.latents import LatentConfig
 from vnp_nerf.cameras import look_at, picture_rays
 from vnp_nerf.culled_field import CulledField, DrawnFields
 from vnp_nerf.execution import Execution
 from vnp_nerf.image_metrics import psnr
 from vnp_nerf.radiance import RadianceField, RadianceModel
-from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span
 from vnp_nerf.rendering import Rendering, render_picture
 from vnp_nerf.views import Views
@@ -40,24 +42,18 @@ def _views(count: int) -> Views:
     )
 
 
-def _model(**changes: object) -> RadianceModel:
+def _model(**changes: Any) -> RadianceModel:
     """A model whose field is solid in places, and truly empty in others."""
     torch.manual_seed(0)
-    options: dict = {
-        "canvas": SIDE,
-        "encoder": EncoderConfig(width=16, layers=1, heads=2, hidden=16),
-        "latents": LatentConfig(levels=2, dim=4, hidden=16),
-        "plane_cells": 4,
-        "plane_resolution": 8,
-        "plane_channels": 4,
-        "plane_layers": 1,
-        "local_channels": 4,
-        "local_width": 8,
-        "width": 16,
-        "render_samples": 24,
-        "bfloat16": False,
-    }
-    model = RadianceModel(RadianceConfig(**{**options, **changes})).eval()
+    config = replace(
+        SMALLEST,
+        canvas=SIDE,
+        latents=LatentConfig(levels=2, dim=4, hidden=16),
+        plane_resolution=8,
+        render_samples=24,
+        bfloat16=False,
+    )
+    model = RadianceModel(replace(config, **changes)).eval()
     with torch.no_grad():
         model.network.density.weight *= 300
         model.network.density.bias -= 20

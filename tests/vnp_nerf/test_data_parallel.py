@@ -1,5 +1,6 @@
 """Two processes with half a batch each have the gradients of one process with all of it."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -10,28 +11,26 @@ import torch
 
 SCRIPT = """
 import sys
+from dataclasses import replace
 from unittest import mock
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from smallest import SMALLEST
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vnp_core.encoder import EncoderConfig
 from vnp_core.latents import LatentConfig
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.cameras import orbit_cameras, pixel_rays
 from vnp_nerf.radiance import RadianceModel
-from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.views import Views
 
 # Means over scenes are means over processes only where no term has a floor, and all scenes have one
 # objective.
-CONFIG = RadianceConfig(
-    canvas=16, encoder=EncoderConfig(width=16, layers=1, heads=2, hidden=16),
-    latents=LatentConfig(levels=2, dim=4, hidden=8), plane_cells=4, plane_resolution=4, plane_channels=4,
-    plane_layers=1, local_channels=4, local_width=8, width=16, train_samples=8, bfloat16=False,
+CONFIG = replace(
+    SMALLEST, latents=LatentConfig(levels=2, dim=4, hidden=8), train_samples=8, bfloat16=False,
     free_nats=0.0, kl_ramp=0, prior_share=0.0,
 )
 SIDE, RAYS = 16, 12
@@ -105,7 +104,9 @@ def test_gradients_of_two_processes_are_those_of_the_joined_batch(tmp_path: Path
     script = tmp_path / "two.py"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(tmp_path), str(free_port())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+    places = [str(Path(__file__).resolve().parents[1] / "shared"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     alone, *ranks = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", 0, 1))
     assert len(alone) > 20

@@ -4,6 +4,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from smallest import SMALLEST
 
 from vnp_core.encoder import EncoderConfig
 from vnp_core.errors import ConfigError
@@ -18,18 +19,14 @@ from vnp_nerf.rendering import render_picture
 from vnp_nerf.views import Views
 
 SIDE = 32
-TINY = RadianceConfig(
+TINY = dataclasses.replace(
+    SMALLEST,
     canvas=SIDE,
     patch=8,
     encoder=EncoderConfig(width=24, layers=1, heads=2, hidden=32),
     latents=LatentConfig(levels=2, dim=6, hidden=16),
-    plane_cells=4,
     plane_resolution=8,
-    plane_channels=4,
-    plane_layers=1,
     local_channels=6,
-    local_width=8,
-    width=16,
     train_samples=12,
     render_samples=16,
     importance_samples=8,

@@ -1,6 +1,8 @@
 """What the programs of the benchmarks have in common: flags, the study that they ask for, printed tables."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +14,7 @@ from vnp_core.bench.study import Entry, Study, weights_name
 from vnp_core.bench.systems import System
 from vnp_core.bench.trainer import OnDivergence, Start, TrainerConfig, build_fabric
 from vnp_core.checkpoints import checkpoint_paths
-from vnp_core.errors import CheckpointError, ConfigError
+from vnp_core.errors import CheckpointError, ConfigError, InterruptedRunError, exit_on_error
 from vnp_core.results import Row, Stopwatch, write_results
 from vnp_core.tables import markdown_table
 
@@ -84,6 +86,17 @@ class Options:
             precision=self.precision,
             log_every=max(1, min(100, self.steps // 20)),
         )
+
+
+@contextmanager
+def exit_in_one_line() -> Generator[None, None, None]:
+    """Ends the program with one line and an exit code that says why, on an error of ours or on Ctrl-C."""
+    try:
+        with exit_on_error():
+            yield
+    except KeyboardInterrupt:
+        print("Stopped. What is done is kept: go on with --resume.", file=sys.stderr)
+        raise SystemExit(InterruptedRunError.exit_code) from None
 
 
 def build_study(options: Options, output: Path, console: Any) -> Study:

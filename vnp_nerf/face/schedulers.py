@@ -6,12 +6,15 @@ numbers into the checkpoint, which torch then refuses to read back; these are pl
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from nerfstudio.engine.optimizers import OptimizerConfig
 from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from vnp_core.muon import StackedMuon
 
 
 @dataclass
@@ -33,14 +36,14 @@ class AdamWConfig(OptimizerConfig):
 class MuonConfig(OptimizerConfig):
     """Muon (Jordan et al. 2024): a matrix moves along the nearest semi-orthogonal matrix to its momentum."""
 
-    _target: type = torch.optim.Muon
+    _target: type = StackedMuon
     lr: float = 6e-3
     """Peak learning rate, on AdamW's scale: that of a matrix is multiplied by 0.2 sqrt(its longer side)."""
     momentum: float = 0.95
     """Decay of the running mean of the gradient."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
-    adjust_lr_fn: str = "match_rms_adamw"
+    adjust_lr_fn: Literal["match_rms_adamw"] = "match_rms_adamw"
     """How the step's size depends on the matrix's shape."""
     max_norm: float | None = 1.0
     """Largest norm of the gradients together. The size of one does not matter here, but the momentum would

@@ -3,12 +3,14 @@
 import copy
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from smallest import SMALLEST
 
 BALL_RADIUS = 0.7
 """Of the solid ball that `ball_run` renders, model units."""
@@ -99,10 +101,8 @@ def small_config(data: Path, output: Path, steps: int, method: str = "vnp-nerf-t
     """A training config that takes seconds."""
     from nerfstudio.configs.method_configs import all_methods
 
-    from vnp_core.encoder import EncoderConfig
     from vnp_core.latents import LatentConfig
     from vnp_nerf.batches import BatchConfig
-    from vnp_nerf.radiance import RadianceConfig
 
     config = copy.deepcopy(all_methods[method])
     config.machine.device_type = "cpu"
@@ -111,17 +111,9 @@ def small_config(data: Path, output: Path, steps: int, method: str = "vnp-nerf-t
     config.timestamp = "run"
     config.max_num_iterations = steps
     config.pipeline.datamanager.batches = BatchConfig(scenes_per_batch=2, rays_per_scene=32, target_views=1)
-    config.pipeline.model.radiance = RadianceConfig(
-        canvas=16,
-        encoder=EncoderConfig(width=16, layers=1, heads=2, hidden=32),
+    config.pipeline.model.radiance = replace(
+        SMALLEST,
         latents=LatentConfig(levels=2, dim=4, hidden=16),
-        plane_cells=4,
-        plane_resolution=4,
-        plane_channels=4,
-        plane_layers=1,
-        local_channels=4,
-        local_width=8,
-        width=16,
         radius=BALL_RADIUS,
         train_samples=8,
         render_samples=32,

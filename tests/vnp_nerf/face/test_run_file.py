@@ -1,10 +1,13 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from vnp_core.errors import CheckpointError
+from vnp_core.muon import StackedMuon
 from vnp_nerf.face.opened_run import run_weights
 from vnp_nerf.face.run_file import read_run_config
 
@@ -13,6 +16,21 @@ pytestmark = pytest.mark.fault("a hostile config.yml")
 
 def test_a_config_reads_back_as_nerfstudio_itself_reads_it(trained: Path) -> None:
     assert read_run_config(trained) == yaml.load(trained.read_text(), Loader=yaml.Loader)
+
+
+def test_a_run_from_before_muon_was_stacked_opens_with_the_same_settings(
+    trained: Path, tmp_path: Path
+) -> None:
+    text = trained.read_text()
+    now, before = "vnp_core.muon.StackedMuon", "torch.optim.Muon"
+    assert text.count(now) == 1
+    run = Path(shutil.copytree(trained.parent, tmp_path / "run"))
+    (run / "config.yml").write_text(text.replace(now, before))
+    old, new = (read_run_config(path) for path in (run / "config.yml", trained))
+    old_muon, new_muon = (config.optimizers["matrices"]["optimizer"] for config in (old, new))
+    assert (old_muon._target, new_muon._target) == (torch.optim.Muon, StackedMuon)
+    assert replace(old_muon, _target=StackedMuon) == new_muon
+    assert run_weights(run / "config.yml") is not None
 
 
 @pytest.mark.parametrize(

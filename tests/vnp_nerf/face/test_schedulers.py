@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from vnp_core.muon import StackedMuon
 from vnp_nerf.face.schedulers import (
     AdamWConfig,
     MuonConfig,
@@ -48,3 +49,26 @@ def test_muon_moves_a_matrix_by_a_semi_orthogonal_step_on_adams_scale() -> None:
     # Five Newton-Schulz steps bring the singular values near 1, not onto it.
     assert lengths.min() > 0.6
     assert lengths.max() < 1.3
+
+
+def test_muon_takes_the_steps_that_torchs_takes_with_the_same_settings() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator) for shape in ((16, 16), (16, 16), (8, 24))]
+    ours, torchs = ([torch.nn.Parameter(matrix.clone()) for matrix in start] for _ in range(2))
+    optimizers = [
+        MuonConfig(momentum=0.9, eps=1e-6).setup(ours),
+        MuonConfig(momentum=0.9, eps=1e-6, _target=torch.optim.Muon).setup(torchs),
+    ]
+    assert [type(optimizer) for optimizer in optimizers] == [StackedMuon, torch.optim.Muon]
+    assert {**optimizers[0].defaults, "lr": 0} == {**optimizers[1].defaults, "lr": 0}
+    for _ in range(5):
+        for pair in zip(ours, torchs, strict=True):
+            gradient = torch.randn(pair[0].shape, generator=generator)
+            for matrix in pair:
+                matrix.grad = gradient.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for matrix, other, before in zip(ours, torchs, start, strict=True):
+        moved = float((other.detach() - before).abs().max())
+        assert moved > 0.003
+        assert float((matrix - other).detach().abs().max()) < 0.03 * moved
