@@ -2,6 +2,7 @@
 
     python scripts/make_pairs.py furniture outputs/scenes/furniture64 --splits test test_author \
         --make "python scripts/make_scenes.py furniture --output outputs/scenes/furniture64"
+    python scripts/make_pairs.py furniture-unseen outputs/scenes/furniture64 --unseen-side --splits test ...
 """
 
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ class MakePairs:
     """Context views of each object; the first 1, 2, 3, ... of them are the smaller contexts."""
     queries: int = 3
     """Views of each object that are asked for."""
+    unseen_side: bool = False
+    """Every query lies over 90 degrees of azimuth from every context view."""
     seed: int = 0
     """Decides every draw."""
     folder: Path = PAIRS_FOLDER
@@ -54,6 +57,7 @@ def main(config: MakePairs) -> None:
         contexts=config.contexts,
         queries=config.queries,
         limit=config.limit,
+        unseen_side=config.unseen_side,
     )
     write_pairs(path, pairs)
     counts = ", ".join(f"{split}: {len(scenes)} objects" for split, scenes in pairs.scenes.items())

@@ -3,9 +3,13 @@
 A file of pairs holds, for each scene of some splits of a corpus, an ordered list of context views, whose
 first 1, 2, 3, 5 and 8 are the contexts of those sizes, and the query views, which never are context. So
 contexts are nested, queries are the same at every size, and a number measured today can be measured again.
+
+Pairs of the unseen side have every query over 90 degrees of azimuth from every context view, at every size:
+more views then show more of the front, and nothing of the back that is asked for.
 """
 
 import json
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from vnp_core.errors import DataError, SceneError, SceneNotFoundError, ViewCountError
 from vnp_core.whole_files import write_whole
 from vnp_nerf.readers import Collection, open_scene
 from vnp_nerf.scene import Scene
+from vnp_nerf.unseen_side import azimuths, sees_unseen_side
 
 CENTRE_TOLERANCE = 2e-3
 """World units by which the mean camera position may differ from the stored one, which has three decimals."""
@@ -57,6 +64,7 @@ def make_pairs(
     contexts: int = 8,
     queries: int = 3,
     limit: int | None = None,
+    unseen_side: bool = False,
 ) -> Pairs:
     """Draws pairs for all scenes of `splits`, or for `limit` of each split, at random under `seed`.
 
@@ -64,6 +72,7 @@ def make_pairs(
 
     A scene's draw depends on the seed and its name alone, so a corpus may grow without changing it. Where a
     scene has splits of its own views, contexts come from its `train` views and queries from its `test` views.
+    unseen_side: queries are the views nearest to a random azimuth, and contexts leave their side unseen.
     Raises `SceneNotFoundError` for a split without scenes, `ViewCountError` for a scene with too few views.
     """
     chosen: dict[str, dict[str, ScenePairs]] = {}
@@ -71,7 +80,8 @@ def make_pairs(
         paths = scenes_by_name(collection, split)
         order = sorted(paths, key=lambda name: _generator(seed, f"{split}/{name}").random())
         chosen[split] = {
-            name: _draw(open_scene(paths[name]), name, seed, contexts, queries) for name in order[:limit]
+            name: _draw(open_scene(paths[name]), name, seed, contexts, queries, unseen_side)
+            for name in order[:limit]
         }
     return Pairs(corpus, make, seed, chosen)
 
@@ -80,16 +90,30 @@ def _generator(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def _draw(scene: Scene, name: str, seed: int, contexts: int, queries: int) -> ScenePairs:
-    order = _generator(seed, name).permutation(len(scene)).tolist()
-    query = [view for view in reversed(order) if view in scene.views_in("test")][:queries]
-    context = [view for view in order if view in scene.views_in("train") and view not in query][:contexts]
+def _draw(scene: Scene, name: str, seed: int, contexts: int, queries: int, unseen_side: bool) -> ScenePairs:
+    generator = _generator(seed, name)
+    order = generator.permutation(len(scene)).tolist()
+    askable = [view for view in reversed(order) if view in scene.views_in("test")]
+    where = scene.model_cameras().positions
+    if unseen_side:
+        askable = _by_azimuth(askable, azimuths(where), generator.uniform(-180, 180))
+    query = askable[:queries]
+    context = [view for view in order if view in scene.views_in("train") and view not in query]
+    if unseen_side:
+        context = [view for view in context if bool(sees_unseen_side(where[[view]], where[query]).all())]
     if len(query) < queries or len(context) < contexts:
+        aside = " on opposite sides" if unseen_side else ""
         raise ViewCountError(
-            f"{scene.path} has {len(scene)} views: too few for {contexts} context and {queries} query views; "
-            f"ask for fewer, or render more views"
+            f"{scene.path} has {len(scene)} views: too few for {contexts} context and {queries} query views"
+            f"{aside}; ask for fewer, or render more views"
         )
-    return ScenePairs(len(scene), camera_centre(scene), tuple(context), tuple(query))
+    return ScenePairs(len(scene), camera_centre(scene), tuple(context[:contexts]), tuple(query))
+
+
+def _by_azimuth(views: Sequence[int], bearings: Float[Tensor, "V"], towards: float) -> list[int]:
+    """The views that have an azimuth, the nearest to `towards` (degrees) first."""
+    apart = ((bearings - towards + 180) % 360 - 180).abs().tolist()
+    return sorted((view for view in views if not math.isnan(apart[view])), key=lambda view: apart[view])
 
 
 def camera_centre(scene: Scene) -> tuple[float, float, float]:

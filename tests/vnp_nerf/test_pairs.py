@@ -13,8 +13,10 @@ from vnp_core.errors import DataError, SceneError, SceneNotFoundError, ViewCount
 from vnp_nerf.cameras import orbit_cameras
 from vnp_nerf.pairs import Pairs, make_pairs, paired_scenes, read_pairs, write_pairs
 from vnp_nerf.readers import open_collection
+from vnp_nerf.unseen_side import sees_unseen_side
 
 VIEWS = 12
+STORED = Path(__file__).resolve().parents[2] / "data" / "pairs"
 
 
 def write_scene(folder: Path, views: int = VIEWS, distance: float = 4.0) -> None:
@@ -27,10 +29,10 @@ def write_scene(folder: Path, views: int = VIEWS, distance: float = 4.0) -> None
     (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.5, "frames": frames}))
 
 
-def write_corpus(root: Path, test: int = 4) -> Path:
+def write_corpus(root: Path, test: int = 4, views: int = VIEWS) -> Path:
     names = {"train": ["a"], "test": [f"object{n}" for n in range(test)]}
     for name in [*names["train"], *names["test"]]:
-        write_scene(root / "things" / name)
+        write_scene(root / "things" / name, views)
     (root / "thing_splits.json").write_text(json.dumps(names))
     return root / "things"
 
@@ -53,6 +55,24 @@ def test_context_and_query_views_are_disjoint_and_exist(root: Path) -> None:
         assert len(set(both)) == 11
         assert set(both) <= set(range(VIEWS))
     assert len({scene.context for scene in scenes.values()}) > 1
+
+
+def test_every_query_of_the_unseen_side_is_unseen_from_every_context_view(tmp_path: Path) -> None:
+    root = write_corpus(tmp_path, views=30)
+    pairs = _pairs(root, contexts=8, queries=3, unseen_side=True)
+    assert pairs == _pairs(root, contexts=8, queries=3, unseen_side=True)
+    asked: set[tuple[int, ...]] = set()
+    for scene, stored in paired_scenes(open_collection(root), pairs, "test"):
+        assert (len(stored.context), len(stored.query)) == (8, 3)
+        where = scene.model_cameras().positions
+        for count in (1, 2, 3, 5, 8):
+            assert sees_unseen_side(where[list(stored.context[:count])], where[list(stored.query)]).all()
+        asked.add(stored.query)
+    assert len(asked) > 1
+    usual = _pairs(root, contexts=8, queries=3).scenes["test"]
+    assert {stored.query for stored in usual.values()} != asked
+    with pytest.raises(ViewCountError, match="30 views.*on opposite sides"):
+        _pairs(root, contexts=20, queries=3, unseen_side=True)
 
 
 def test_the_same_seed_gives_the_same_pairs_and_another_gives_others(root: Path) -> None:
@@ -142,3 +162,16 @@ def test_a_damaged_file_is_a_data_error(root: Path, tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(DataError, match="no file of pairs"):
             read_pairs(path)
+
+
+@pytest.mark.parametrize("corpus", ["furniture", "shapes-cars"])
+def test_the_stored_pairs_of_the_unseen_side_are_of_the_same_objects_and_cameras(corpus: str) -> None:
+    usual, unseen = (read_pairs(STORED / f"{name}.json") for name in (corpus, f"{corpus}-unseen"))
+    assert list(usual.scenes) == list(unseen.scenes)
+    assert usual.make == unseen.make
+    for split, scenes in usual.scenes.items():
+        assert list(scenes) == list(unseen.scenes[split])
+        for name, stored in scenes.items():
+            other = unseen.scenes[split][name]
+            assert (other.views, other.centre) == (stored.views, stored.centre)
+            assert (len(other.context), len(other.query)) == (8, 3)
