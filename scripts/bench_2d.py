@@ -32,7 +32,7 @@ from vnp_core.bench.program import (
 from vnp_core.bench.systems import System, find_system
 from vnp_core.bench.systems_2d import OURS, PATCHES, SIGMA_FLOOR, SYSTEMS_2D, with_floor
 from vnp_core.bench.two_dimensions import PictureExtent, PictureMeasurements
-from vnp_core.errors import InterruptedRunError, exit_on_error
+from vnp_core.errors import InterruptedRunError, exit_on_error, with_exit_codes
 from vnp_core.model import ProcessConfig
 from vnp_core.results import Stopwatch
 from vnp_core.tasks.picture_data import Opening, open_pictures
@@ -164,7 +164,7 @@ def main(config: Bench2D) -> None:
 if __name__ == "__main__":
     try:
         with exit_on_error():
-            main(tyro.cli(Bench2D, description=__doc__))
+            main(tyro.cli(Bench2D, description=with_exit_codes(__doc__)))
     except KeyboardInterrupt:
         print("Stopped. What is done is kept: go on with --resume.", file=sys.stderr)
         raise SystemExit(InterruptedRunError.exit_code) from None

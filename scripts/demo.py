@@ -18,7 +18,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from vnp_core.errors import MissingDependencyError, exit_on_error
+from vnp_core.errors import MissingDependencyError, exit_on_error, with_exit_codes
 from vnp_nerf.baselines import NearestView
 from vnp_nerf.contact_sheets import case_sheet, contact_sheet, write_png
 from vnp_nerf.evaluation import Case, ModelPredictor, score_case
@@ -142,4 +142,4 @@ def _say(console: Console, command: str) -> None:
 
 if __name__ == "__main__":
     with exit_on_error():
-        main(tyro.cli(Demo, description=__doc__))
+        main(tyro.cli(Demo, description=with_exit_codes(__doc__)))

@@ -127,9 +127,11 @@ def test_an_object_is_inferred_there_by_path_or_by_name_once_it_is_known_where_n
 ) -> None:
     arguments = ("vnp-infer", "--data", SCENE, "--context", 0, 8, "--output-dir")
     path = WEIGHTS / "vnp-nerf-furniture.safetensors"
-    done = elsewhere(*arguments, "by_path", "--weights", path)
+    done = elsewhere(*arguments, "by_path", "--weights", path, "--json")
     assert done.returncode == 0, done.stderr
-    assert "by_path/config.yml" in done.stdout
+    told = json.loads(done.stdout)
+    assert Path(told["config"]).is_file()
+    assert told["context"] == [0, 8]
     done = elsewhere(*arguments, "by_name", "--weights", "furniture")
     assert done.returncode == 18
     assert "set VNP_NERF_WEIGHTS to a folder of weights" in done.stderr

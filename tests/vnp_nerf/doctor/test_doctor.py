@@ -169,6 +169,8 @@ def test_notes_do_not_fail_and_wrongs_exit_with_20(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["ok", "note", "wrong"]
     assert lines[2].endswith("->  sudo apt-get install ffmpeg")
+    assert command.main(["--quiet"]) == 20
+    assert capsys.readouterr().out.splitlines() == lines[2:]
     assert command.main(["--json"]) == 20
     told = json.loads(capsys.readouterr().out)
     assert told["exit_code"] == 20
