@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.10; do \
 # nerfstudio looks for ffmpeg on the PATH, and setup may have put one into the environment.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup system test test-slow test-nightly audit newest lint format types demo clean
+.PHONY: setup system test test-slow test-nightly audit newest lint format types wheel demo clean
 
 setup: $(STAMP)
 
@@ -71,8 +71,12 @@ format: setup
 types: setup
 	@$(BIN)/pyright
 
+# An sdist, and the wheel that is built out of it, in dist/.
+wheel: setup
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+
 demo: setup
 	@$(BIN)/python scripts/demo.py
 
 clean:
-	rm -rf $(VENV) $(AUDIT) $(NEWEST) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(AUDIT) $(NEWEST) build dist *.egg-info .pytest_cache .ruff_cache

@@ -33,6 +33,7 @@ from vnp_core.bench.published import PUBLISHED_1D, SPLIT, read_published
 from vnp_core.bench.study import Entry
 from vnp_core.bench.systems import System, find_system
 from vnp_core.bench.systems_1d import ABLATIONS_1D, OURS, SYSTEMS_1D
+from vnp_core.errors import with_exit_codes
 from vnp_core.model import ProcessConfig
 from vnp_core.results import Stopwatch
 
@@ -186,4 +187,4 @@ def main(config: Bench1D) -> None:
 
 if __name__ == "__main__":
     with exit_in_one_line():
-        main(tyro.cli(Bench1D, description=__doc__))
+        main(tyro.cli(Bench1D, description=with_exit_codes(__doc__)))

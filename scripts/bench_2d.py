@@ -32,6 +32,7 @@ from vnp_core.bench.program import (
 from vnp_core.bench.systems import System, find_system
 from vnp_core.bench.systems_2d import OURS, PATCHES, SIGMA_FLOOR, SYSTEMS_2D, with_floor
 from vnp_core.bench.two_dimensions import PictureExtent, PictureMeasurements
+from vnp_core.errors import with_exit_codes
 from vnp_core.model import ProcessConfig
 from vnp_core.results import Stopwatch
 from vnp_core.tasks.picture_data import Opening, open_pictures
@@ -162,4 +163,4 @@ def main(config: Bench2D) -> None:
 
 if __name__ == "__main__":
     with exit_in_one_line():
-        main(tyro.cli(Bench2D, description=__doc__))
+        main(tyro.cli(Bench2D, description=with_exit_codes(__doc__)))

@@ -6,8 +6,7 @@
 Each corpus of --data has its pairs in data/pairs/NAME.json. Without --weights, only the baselines are scored.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +15,12 @@ import torch
 import tyro
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vnp_core.errors import ConfigError, exit_on_error
+from vnp_core.errors import ConfigError, exit_on_error, with_exit_codes
 from vnp_core.results import Row, Stopwatch, write_results
 from vnp_core.tables import markdown_table
 from vnp_nerf.baselines import MeanPicture, NearestObject, NearestView, WhitePicture
+from vnp_nerf.console import Voice
 from vnp_nerf.contact_sheets import Panel, case_row, contact_sheet, write_png
 from vnp_nerf.evaluation import ModelPredictor, Predictor, cases_of, evaluate
 from vnp_nerf.library import load_model, weights_path
@@ -86,26 +85,20 @@ def open_corpus(data: str, folder_of_pairs: Path, wanted: Sequence[str]) -> Corp
     return Corpus(open_collection(Path(folder)), pairs, splits)
 
 
-def baselines_of(corpus: Corpus, config: Bench3D, console: Console) -> list[Predictor]:
+def baselines_of(corpus: Corpus, config: Bench3D, voice: Voice) -> list[Predictor]:
     """The baselines asked for; they read training pictures of the corpus."""
     found: list[Predictor] = []
     scenes = corpus.collection.split("train")
     if config.baselines:
-        with console.status(f"{corpus.pairs.corpus}: mean training picture"):
-            found += [WhitePicture(), MeanPicture(scenes, np.random.default_rng(config.seed)), NearestView()]
+        generator = np.random.default_rng(config.seed)
+        with voice.progress(f"{corpus.pairs.corpus}: mean training picture", "scenes") as report:
+            mean = MeanPicture(scenes, generator, on_scene=lambda done, total: report(done, total=total))
+        found += [WhitePicture(), mean, NearestView()]
     if config.lookup:
-        with bar(console, f"{corpus.pairs.corpus}: training pictures", len(scenes)) as update:
-            found.append(NearestObject(scenes, on_scene=update))
+        label = f"{corpus.pairs.corpus}: training pictures"
+        with voice.progress(label, "scenes", len(scenes)) as report:
+            found.append(NearestObject(scenes, on_scene=report))
     return found
-
-
-@contextmanager
-def bar(console: Console, label: str, total: int) -> Iterator:
-    """A progress bar; gives the function that is told how much is done."""
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def print_tables(rows: Sequence[Row], console: Console) -> None:
@@ -119,7 +112,7 @@ def print_tables(rows: Sequence[Row], console: Console) -> None:
 
 
 def main(config: Bench3D) -> None:
-    console = Console()
+    console, voice = Console(), Voice()
     stopwatch = Stopwatch("bench_3d", config.seed, config.device)
     corpora = [open_corpus(data, config.pairs, config.splits) for data in config.data]
     models: list[ModelPredictor] = []
@@ -129,10 +122,10 @@ def main(config: Bench3D) -> None:
     rows: list[Row] = []
     panels: list[tuple[str, list[Panel]]] = []
     for corpus in corpora:
-        predictors = [*models, *baselines_of(corpus, config, console)]
+        predictors = [*models, *baselines_of(corpus, config, voice)]
         for split in corpus.splits:
             total = len(list(corpus.pairs.scenes[split])[: config.limit])
-            with bar(console, f"{corpus.pairs.corpus}, {split}", total) as update:
+            with voice.progress(f"{corpus.pairs.corpus}, {split}", "objects", total) as report:
                 rows += evaluate(
                     predictors,
                     corpus.collection,
@@ -140,7 +133,7 @@ def main(config: Bench3D) -> None:
                     [split],
                     config.views,
                     limit=config.limit,
-                    on_case=lambda _, done, update=update: update(done),
+                    on_case=lambda _, done, report=report: report(done),
                 )
             if config.sheet is not None and models:
                 cases = cases_of(corpus.collection, corpus.pairs, split, config.sheet_objects)
@@ -155,4 +148,4 @@ def main(config: Bench3D) -> None:
 
 if __name__ == "__main__":
     with exit_on_error():
-        main(tyro.cli(Bench3D, description=__doc__))
+        main(tyro.cli(Bench3D, description=with_exit_codes(__doc__)))

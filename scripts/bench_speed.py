@@ -7,24 +7,27 @@ and inputs. The reference is the paper's model, rendered in the paper's manner: 
 nerfstudio, on a GPU: --device cuda --parts throughput.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import tyro
 from rich.console import Console
 
 from vnp_core.bench.extra import import_extra
-from vnp_core.errors import ConfigError, exit_on_error
+from vnp_core.errors import ConfigError, exit_on_error, with_exit_codes
 from vnp_core.results import Stopwatch, write_results
-from vnp_nerf.execution import Execution
+from vnp_nerf.console import Voice
+from vnp_nerf.execution import Execution, Precision
 from vnp_nerf.library import load_model, weights_path
 from vnp_nerf.paper import PaperConfig, PaperModel
 from vnp_nerf.protocol import SceneModel
 from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.readers import holds_scene, open_scene
 from vnp_nerf.rendering import RayRenderer
+from vnp_nerf.scene import Scene
 from vnp_nerf.speed.fields import bake_rows, draw_rows, encoding_rows, frame_rows, loss_rows, ways_to_look
 from vnp_nerf.speed.figure import draw_figure, print_table
 from vnp_nerf.speed.ledger import Ledger, cameras_around, look
@@ -110,7 +113,48 @@ def main(config: BenchSpeed) -> None:
     if not isinstance(model, RadianceModel):
         raise ConfigError(f"--weights {config.weights} are of the paper's model, which is the reference here")
     model, scene = model.to(device), open_scene(config.data)
-    ledger = Ledger(weights_path(config.weights).stem, device, console)
+    neighbours = _neighbours(config) if "losses" in config.parts else []
+    total = sum(steps_of(part, config, len(neighbours)) for part in config.parts)
+    with Voice().progress("timing", "steps", total) as report:
+        ledger = Ledger(weights_path(config.weights).stem, device, report)
+        measure(ledger, model, scene, neighbours, config)
+    results = stopwatch.results(ledger.rows)
+    print_table(results.rows, console)
+    write_results(config.output, results)
+    console.print(
+        f"\nthe process held {results.peak_bytes / 2**30:.2f} GiB at most\nresults: {config.output}"
+    )
+    if config.figure is not None:
+        draw_figure(config.figure, results.rows, ledger.model)
+        console.print(f"figure: {config.figure}")
+
+
+def steps_of(part: Part, config: BenchSpeed, neighbours: int) -> int:
+    """How many things a part times, as its progress counts them."""
+    ways = 1 + len(config.executions) + len(config.bakes)
+    precisions = {Execution.named(name).precision for name in config.executions}
+    return {
+        "reference": 2 + len(get_args(Precision)),
+        "encode": 3 * len(config.views),
+        "bake": len(config.bakes),
+        "frames": ways * len(config.sizes),
+        "losses": neighbours,
+        "draws": 2 + len(config.draws),
+        "orbit": 1,
+        "training": 3 if "reference" in config.parts else 2,
+        "throughput": ways - 1 + len(precisions),
+    }[part]
+
+
+def measure(
+    ledger: Ledger,
+    model: RadianceModel,
+    scene: Scene,
+    neighbours: Sequence[tuple[Views, Views]],
+    config: BenchSpeed,
+) -> None:
+    """All that was asked for, as rows of the ledger."""
+    device = ledger.device
     context = Views.from_scene(scene, range(config.context)).to(device)
     reference: dict[int, float] = {}
     if "reference" in config.parts:
@@ -123,7 +167,7 @@ def main(config: BenchSpeed) -> None:
         if "bake" in config.parts:
             bake_rows(ledger, model, context, config.bakes)
         if "losses" in config.parts:
-            loss_rows(ledger, model, _neighbours(config), config.bakes, executions)
+            loss_rows(ledger, model, neighbours, config.bakes, executions)
         if {"frames", "orbit", "throughput"} & set(config.parts):
             _frames(ledger, ways_to_look(model, context, config.bakes, executions), config, reference)
         if "throughput" in config.parts:
@@ -135,15 +179,6 @@ def main(config: BenchSpeed) -> None:
         if "reference" in config.parts:
             models[PAPER] = PaperModel(PaperConfig()).to(device)
         training_rows(ledger, models, context, config.seed)
-    results = stopwatch.results(ledger.rows)
-    print_table(results.rows, console)
-    write_results(config.output, results)
-    console.print(
-        f"\nthe process held {results.peak_bytes / 2**30:.2f} GiB at most\nresults: {config.output}"
-    )
-    if config.figure is not None:
-        draw_figure(config.figure, results.rows, ledger.model)
-        console.print(f"figure: {config.figure}")
 
 
 def _frames(
@@ -180,4 +215,4 @@ def _neighbours(config: BenchSpeed) -> list[tuple[Views, Views]]:
 
 if __name__ == "__main__":
     with exit_on_error():
-        main(tyro.cli(BenchSpeed, description=__doc__))
+        main(tyro.cli(BenchSpeed, description=with_exit_codes(__doc__)))

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
-from vnp_core.errors import MissingDependencyError, exit_on_error
+from vnp_core.errors import MissingDependencyError, exit_on_error, with_exit_codes
 from vnp_nerf.baselines import NearestView
+from vnp_nerf.console import Voice
 from vnp_nerf.contact_sheets import case_sheet, contact_sheet, write_png
 from vnp_nerf.evaluation import Case, ModelPredictor, score_case
 from vnp_nerf.library import load_model
@@ -50,7 +50,7 @@ class Demo:
 
 
 def main(demo: Demo) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    voice = Voice()
     warnings.simplefilter(
         "ignore"
     )  # nerfstudio's, about newer versions of torch, would bury what is said here
@@ -63,7 +63,7 @@ def main(demo: Demo) -> None:
     scene = open_scene(demo.data)
     case = Case.from_scene(scene, ScenePairs(len(scene), camera_centre(scene), demo.context, demo.query))
 
-    with console.status("starting nerfstudio"):
+    with voice.waiting("starting nerfstudio"):
         from nerfstudio.scripts.render import RenderCameraPath
 
         from vnp_nerf.infer import Infer, infer
@@ -74,7 +74,7 @@ def main(demo: Demo) -> None:
     numbers = " ".join(map(str, demo.context))
     options = f"--turntable-size {demo.size} --output-dir {_typed(run)}"
     _say(
-        console,
+        voice,
         f"vnp-infer --weights {demo.weights} --data {_typed(demo.data)} --context {numbers} {options}",
     )
     infer(
@@ -84,13 +84,14 @@ def main(demo: Demo) -> None:
             context=demo.context,
             output_dir=run,
             turntable_size=demo.size,
-        )
+        ),
+        voice,
     )
     distance = thin_path(run / "turntable.json", path, demo.frames)
     files = f"--camera-path-filename {_typed(path)} --output-path {_typed(video)}"
     near, far = round(distance - 1, 2), round(distance + 1, 2)  # where the object's ball begins and ends
     outputs = f"--rendered-output-names rgb depth --depth-near-plane {near} --depth-far-plane {far}"
-    _say(console, f"ns-render camera-path --load-config {_typed(run / 'config.yml')} {files} {outputs}")
+    _say(voice, f"ns-render camera-path --load-config {_typed(run / 'config.yml')} {files} {outputs}")
     RenderCameraPath(
         load_config=run / "config.yml",
         camera_path_filename=path,
@@ -101,19 +102,20 @@ def main(demo: Demo) -> None:
     ).main()
 
     predictor, count = ModelPredictor(demo.weights, model), len(demo.context)
-    with console.status("novel views beside the truth"):
+    with voice.progress("novel views beside the truth", "steps", 3) as report:
         title = f"{scene.name}: the model was never trained on it"
         sheet = contact_sheet(case_sheet(predictor, case, count), title)
         write_png(demo.output / "novel_views.png", sheet)
-        scores = {
-            "this model": score_case(predictor, case, count),
-            "nearest given view": score_case(NearestView(), case, count),
-        }
+        report(1)
+        scores = {"this model": score_case(predictor, case, count)}
+        report(2)
+        scores["nearest given view"] = score_case(NearestView(), case, count)
+        report(3)
     for name, score in scores.items():
-        console.print(f"{name}: PSNR {score['psnr']:.2f} dB, on the object alone {score['psnr_fg']:.2f} dB")
+        voice.say(f"{name}: PSNR {score['psnr']:.2f} dB, on the object alone {score['psnr_fg']:.2f} dB")
     for what, where in (("video", video), ("picture", demo.output / "novel_views.png"), ("run", run)):
-        console.print(f"{what + ':':9}{_typed(where)}")
-    console.print(f"{time.perf_counter() - start:.0f} seconds")
+        voice.say(f"{what + ':':9}{_typed(where)}")
+    voice.say(f"{time.perf_counter() - start:.0f} seconds")
 
 
 def thin_path(source: Path, target: Path, frames: int) -> float:
@@ -136,10 +138,10 @@ def _typed(path: Path) -> str:
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
-def _say(console: Console, command: str) -> None:
-    console.print(f"$ {command}", style="bold")
+def _say(voice: Voice, command: str) -> None:
+    voice.say(f"$ {command}", style="bold")
 
 
 if __name__ == "__main__":
     with exit_on_error():
-        main(tyro.cli(Demo, description=__doc__))
+        main(tyro.cli(Demo, description=with_exit_codes(__doc__)))

@@ -11,7 +11,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from vnp_core.errors import OutputExistsError, exit_on_error
+from vnp_core.errors import OutputExistsError, exit_on_error, with_exit_codes
 from vnp_nerf.pairs import make_pairs, write_pairs
 from vnp_nerf.readers import open_collection
 
@@ -66,4 +66,4 @@ def main(config: MakePairs) -> None:
 
 if __name__ == "__main__":
     with exit_on_error():
-        main(tyro.cli(MakePairs, description=__doc__))
+        main(tyro.cli(MakePairs, description=with_exit_codes(__doc__)))

@@ -7,23 +7,22 @@ python scripts/make_scenes.py meshes my_meshes --output outputs/scenes/mine
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vnp_core.errors import exit_on_error
+from vnp_core.errors import InterruptedRunError, exit_on_error, with_exit_codes
+from vnp_nerf.console import Speech, SpeechFlags, Voice, speaking
 from vnp_nerf.making import furniture, meshes, shapes
 from vnp_nerf.making.cameras import Orbit
 from vnp_nerf.making.mesh import Mesh
 from vnp_nerf.making.writer import CategoryReport, WriterConfig, write_category, write_text
 
 INDEX = Path(__file__).resolve().parent.parent / "data" / "furniture_index.json"
-CONSOLE = Console()
 
 
 @dataclass
@@ -54,6 +53,8 @@ class Common:
     """Also write 16-bit pictures of the distance along each pixel's ray."""
     strict: bool = False
     """Stop at the first object that can't be rendered, instead of leaving it out."""
+    speech: SpeechFlags = dataclasses.field(default_factory=Speech)
+    """What is printed."""
 
     def writer_config(self) -> WriterConfig:
         """The options above as the writer takes them."""
@@ -76,11 +77,11 @@ class Furniture(Common):
     index: Path = INDEX
     """List of the package's objects."""
 
-    def make(self) -> None:
+    def make(self, voice: Voice) -> None:
         """Renders them."""
         objects = furniture.clean_objects(furniture.read_index(self.index))
         work = self.work or self.output / ".package"
-        with CONSOLE.status("fetching and unpacking the package"):
+        with voice.waiting("fetching and unpacking the package"):
             if self.package_dir is not None:
                 folder = furniture.extract_archives(self.package_dir, work / "objects")
             else:
@@ -90,7 +91,7 @@ class Furniture(Common):
             shown = {o.identity for o in objects if o.demo}
             splits = {"test": [identity for identity in splits["test"] if identity in shown]}
         sources = furniture.find_sources(objects, folder)
-        _write(self, "furniture", splits, sources, furniture.load_furniture)
+        _write(voice, self, "furniture", splits, sources, furniture.load_furniture)
         write_text(self.output / "CREDITS.md", furniture.credits(objects, splits))
 
 
@@ -103,14 +104,14 @@ class Shapes(Common):
     categories: tuple[str, ...] = tuple(shapes.BUILDERS)
     """Which of cars, chairs, lamps, tables."""
 
-    def make(self) -> None:
+    def make(self, voice: Voice) -> None:
         """Renders them."""
         wanted = {category: shapes.identities(category, self.count) for category in self.categories}
         for category, identities in wanted.items():
             sources = {
                 name: shapes.ShapeSource(category, self.seed, index) for index, name in enumerate(identities)
             }
-            _write(self, category, shapes.split_identities(identities), sources, shapes.load_shape)
+            _write(voice, self, category, shapes.split_identities(identities), sources, shapes.load_shape)
 
 
 @dataclass
@@ -124,14 +125,17 @@ class Meshes(Common):
     up: Annotated[str | None, tyro.conf.arg(metavar="{y,z}")] = None
     """The files' upward axis; by default y for OBJ and glTF and z for the others."""
 
-    def make(self) -> None:
+    def make(self, voice: Voice) -> None:
         """Renders them."""
         files = meshes.mesh_files(self.folder)
         sources = meshes.mesh_sources(files, self.folder, self.up)
-        _write(self, self.category, meshes.split_sources(sources, self.seed), sources, meshes.load_source)
+        _write(
+            voice, self, self.category, meshes.split_sources(sources, self.seed), sources, meshes.load_source
+        )
 
 
 def _write(
+    voice: Voice,
     common: Common,
     category: str,
     splits: Mapping[str, Sequence[str]],
@@ -139,16 +143,8 @@ def _write(
     load: Callable[[Any], Mesh],
 ) -> None:
     """Renders one category under a progress bar and says what came of it."""
-    columns = (
-        TextColumn(category),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("scenes"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=CONSOLE) as progress:
-        task = progress.add_task(category, total=None)
-        report = write_category(
+    with voice.progress(category, "scenes") as report:
+        made = write_category(
             common.output,
             category,
             splits,
@@ -157,33 +153,39 @@ def _write(
             common.writer_config(),
             processes=common.processes,
             strict=common.strict,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            on_progress=lambda done, total: report(done, total=total),
         )
-    _tell(common.output, category, splits, report)
+    _tell(voice, common.output, category, splits, made)
 
 
-def _tell(root: Path, category: str, splits: Mapping[str, Sequence[str]], report: CategoryReport) -> None:
-    for identity, reason in report.failed.items():
-        CONSOLE.print(f"left out: {identity}: {reason}", style="yellow", markup=False)
-    counts = ", ".join(
-        f"{sum(identity not in report.failed for identity in members)} {name}"
-        for name, members in splits.items()
-    )
-    CONSOLE.print(
-        f"{root / category}: {counts}; {len(report.written)} written now, {len(report.present)} were there, "
-        f"{len(report.failed)} left out",
-        markup=False,
+def _tell(
+    voice: Voice, root: Path, category: str, splits: Mapping[str, Sequence[str]], made: CategoryReport
+) -> None:
+    for identity, reason in made.failed.items():
+        voice.say(f"left out: {identity}: {reason}", style="yellow")
+    counts = {
+        name: sum(identity not in made.failed for identity in members) for name, members in splits.items()
+    }
+    told = {"folder": str(root / category), "splits": counts, "written": len(made.written)}
+    told |= {"present": len(made.present), "failed": dict(made.failed)}
+    voice.made(categories=[*voice.facts.get("categories", []), told])
+    words = ", ".join(f"{count} {name}" for name, count in counts.items())
+    voice.say(
+        f"{root / category}: {words}; {len(made.written)} written now, {len(made.present)} were there, "
+        f"{len(made.failed)} left out"
     )
 
 
 def main() -> None:
     """The command line."""
     with exit_on_error():
+        options = tyro.cli(Furniture | Shapes | Meshes, description=with_exit_codes(__doc__))  # pyright: ignore
         try:
-            tyro.cli(Furniture | Shapes | Meshes, description=__doc__).make()  # pyright: ignore
+            with speaking("make_scenes", options.speech) as voice:
+                options.make(voice)
         except KeyboardInterrupt:
-            CONSOLE.print("stopped; the same command goes on from here")
-            raise SystemExit(130) from None
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            raise SystemExit(InterruptedRunError.exit_code) from None
 
 
 if __name__ == "__main__":

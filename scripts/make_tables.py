@@ -13,7 +13,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from vnp_core.errors import exit_on_error
+from vnp_core.errors import exit_on_error, with_exit_codes
 from vnp_core.tables import fill_tables
 
 
@@ -49,4 +49,4 @@ def main(config: MakeTables) -> int:
 
 if __name__ == "__main__":
     with exit_on_error():
-        raise SystemExit(main(tyro.cli(MakeTables)))
+        raise SystemExit(main(tyro.cli(MakeTables, description=with_exit_codes(__doc__))))

@@ -9,9 +9,9 @@ import tyro
 
 from vnp_core.checkpoints import save_weights
 from vnp_core.config import to_dict
-from vnp_core.errors import OutputExistsError, exit_on_error
+from vnp_core.errors import OutputExistsError, exit_on_error, with_exit_codes
+from vnp_core.shipped import CLONE
 from vnp_nerf.face.opened_run import run_weights
-from vnp_nerf.library import WEIGHTS_FOLDER
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Ship:
     """The command that made the run."""
     limits: str
     """What they are not good for."""
-    output_dir: Path = WEIGHTS_FOLDER
+    output_dir: Path = CLONE
     """Where to write."""
     replace: bool = False
     """Replace weights of this name."""
@@ -57,4 +57,4 @@ def ship(options: Ship) -> Path:
 
 if __name__ == "__main__":
     with exit_on_error():
-        print(ship(tyro.cli(Ship, description=Ship.__doc__)))
+        print(ship(tyro.cli(Ship, description=with_exit_codes(Ship.__doc__))))

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from vnp_nerf.system_needs import Need, library
@@ -137,6 +138,16 @@ def test_the_version_is_the_newest_one_in_the_changelog() -> None:
     assert newest is not None
     assert newest.group(1) == importlib.import_module("vnp_nerf").__version__
     assert newest.group(1) == importlib.metadata.version("vnp-nerf")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert newest.group(1) == citation["version"]
+
+
+def test_hooks_run_what_is_installed_and_fetch_nothing() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repository["repo"] for repository in config["repos"]] == ["local"]
+    assert {hook["language"] for hook in config["repos"][0]["hooks"]} == {"system"}
+    command = [sys.executable, "-m", "pre_commit", "validate-config", ".pre-commit-config.yaml"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=60)
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])

@@ -5,6 +5,7 @@ and nothing else, and exit with the class's code, so that scripts can tell the c
 """
 
 import errno
+import inspect
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -93,6 +94,22 @@ class InterruptedRunError(VNPError):
     """Somebody stopped a run, which is saved and can go on."""
 
     exit_code = 130
+
+
+def exit_codes() -> dict[int, str]:
+    """Every exit code of our programs, and in a word what it says: an error's name, for those of errors."""
+    codes = {0: "done", 1: "an error that is none of ours", 2: "arguments that are not understood"}
+    kinds: list[type[VNPError]] = [VNPError]
+    for kind in kinds:
+        codes[kind.exit_code] = kind.__name__
+        kinds += kind.__subclasses__()
+    return dict(sorted(codes.items()))
+
+
+def with_exit_codes(description: str | None) -> str:
+    """What a program's --help says first, and what its exit codes mean after that."""
+    codes = ", ".join(f"{code} {meaning}" for code, meaning in exit_codes().items())
+    return f"{inspect.cleandoc(description or '')}\n\nExit codes: {codes}."
 
 
 def no_room(error: OSError) -> bool:

@@ -7,6 +7,7 @@ vertices have none to bleed. Rays step through the lattice a cell's width at a t
 leaps, and stop where hardly any light is left.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -65,8 +66,16 @@ class BakedGrid:
 
 
 @torch.no_grad()
-def bake(field: Field, radius: float, resolution: int, device: torch.device | str = "cpu") -> BakedGrid:
+def bake(
+    field: Field,
+    radius: float,
+    resolution: int,
+    device: torch.device | str = "cpu",
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> BakedGrid:
     """Asks a field that is empty outside of the ball of `radius` once at every vertex.
+
+    on_progress: told how many vertices are done, and of how many.
 
     Raises `ConfigError` for a resolution out of `RESOLUTIONS`, and what the field raises where its colour
     depends on the viewing direction.
@@ -78,6 +87,7 @@ def bake(field: Field, radius: float, resolution: int, device: torch.device | st
     densities: list[Tensor] = []
     colours: list[Tensor] = []
     planes = max(1, _POINTS // resolution**2)
+    done = 0
     for slab, x in zip(filled.split(planes), places.split(planes), strict=True):
         points = torch.stack(torch.meshgrid(x, places, places, indexing="ij"), dim=-1)
         density, rgb = field.density_colour(rearrange(points, "x y z xyz -> (x y z) xyz"))
@@ -85,6 +95,8 @@ def bake(field: Field, radius: float, resolution: int, device: torch.device | st
         slab.copy_(dense.reshape(slab.shape))
         densities.append(density[dense].clamp_max(torch.finfo(torch.float16).max).half())
         colours.append((rgb[dense].clamp(0, 1) * 255).round().byte())
+        done += slab.numel()
+        on_progress(done, filled.numel())
     return BakedGrid(radius, filled, torch.cat(densities), torch.cat(colours))
 
 

@@ -39,12 +39,25 @@ class MeanPicture:
     name = "mean-picture"
     reads_context = False
 
-    def __init__(self, scenes: Sequence[Path], generator: np.random.Generator, *, count: int = 100) -> None:
-        """Averages all views of at most `count` scenes, drawn by `generator`. `DataError` without any."""
+    def __init__(
+        self,
+        scenes: Sequence[Path],
+        generator: np.random.Generator,
+        *,
+        count: int = 100,
+        on_scene: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Averages all views of at most `count` scenes, drawn by `generator`. `DataError` without any.
+
+        on_scene: is told how many are read, and of how many.
+        """
         if not scenes:
             raise DataError("the mean training picture needs training scenes, and there are none")
         drawn = [scenes[index] for index in generator.permutation(len(scenes))[:count]]
-        pictures = [picture for path in drawn for picture in RememberedObject.from_path(path).pictures]
+        pictures: list[UInt8[Tensor, "h w 3"]] = []
+        for number, path in enumerate(drawn):
+            pictures += RememberedObject.from_path(path).pictures
+            on_scene(number + 1, len(drawn))
         height, width, _ = pictures[0].shape
         total = torch.zeros(height, width, 3, dtype=torch.float64)
         for picture in pictures:

@@ -23,24 +23,28 @@ from vnp_nerf.views import Views, unit_range
 
 @dataclass
 class BatchConfig:
-    """What a training batch holds.
-
-    Each batch draws one number of context views, uniform from min_context_views to max_context_views, for all
-    of its scenes. foreground_fraction of the rays go through the box around the object, the others anywhere.
-    mirror_fraction and recolour_fraction of the scenes are mirrored and have their colour channels permuted.
-    cache_mebibytes bounds the decoded pictures held in memory, by all workers together.
-    """
+    """What a training batch holds."""
 
     scenes_per_batch: int = 8
+    """Scenes in a batch."""
     rays_per_scene: int = 512
+    """Rays of each of them."""
     min_context_views: int = 1
+    """Fewest context views; each batch draws one number for all of its scenes."""
     max_context_views: int = 3
+    """Most context views."""
     target_views: int = 2
+    """Views of each scene that the rays go through."""
     foreground_fraction: float = 0.5
+    """Share of the rays, 0 to 1, that go through the box around the object; the others go anywhere."""
     mirror_fraction: float = 0.0
+    """Share of the scenes, 0 to 1, that are mirrored."""
     recolour_fraction: float = 0.0
+    """Share of the scenes, 0 to 1, whose colour channels are permuted."""
     cache_mebibytes: int = 2048
+    """Most memory that decoded pictures take, MiB, in all workers together."""
     workers: int = 0
+    """Processes that make batches ahead; 0 makes them in the training's own."""
 
     def validate(self) -> None:
         """Raises `ConfigError` for numbers that no batch can have."""

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 import tyro
 import yaml
-from rich.console import Console
 from torch import Tensor
 
 from vnp_core.checkpoints import load_into, load_weights
-from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error
+from vnp_core.errors import ConfigError, OutputExistsError, exit_on_error, with_exit_codes
 from vnp_core.whole_files import move_whole, write_whole
 from vnp_nerf.baked_field import BakedGrid, bake
 from vnp_nerf.baked_file import BakedCard, save_baked, source_hash
+from vnp_nerf.console import Speech, SpeechFlags, Voice, speaking
 from vnp_nerf.culled_field import CulledField
 from vnp_nerf.execution import Precision
 from vnp_nerf.face.cameras import camera_path, elevation_of, turntable_cameras
@@ -61,35 +61,35 @@ class Infer:
     weights: str | None = None
     """Name of shipped weights, or a .safetensors file."""
     load_config: Path | None = None
-    """The config.yml of a trained run. It is read without running what it says; nerfstudio's own programs do
-    run it, so take weights from people whom you do not know.
+    """The config.yml of a trained run, in place of --weights. It is read without running what it says;
+    nerfstudio's own programs do run it, so take weights from people whom you do not know.
     """
     scene: str | None = None
     """Which scene of a collection."""
     context: tuple[int, ...] | None = None
-    """Numbers of the views to infer the object from."""
+    """Numbers of the views to infer the object from; --num-context of them, if not given."""
     num_context: int | None = None
-    """How many views to infer it from, spread evenly over the scene's; up to 3 by default."""
+    """How many views to infer it from, spread evenly over the scene's; up to 3, if not given."""
     output_dir: Path | None = None
     """The run directory to write; outputs/SCENE/vnp-infer/TIMESTAMP by default."""
     draw: int | None = None
     """Seed of one draw of the latents; their mean, the single best guess, by default."""
     bake: int | None = None
-    """Write the field down on a grid of so many points a side (64, 128 or 256), baked.safetensors, which the
-    tools then show: fast enough for the viewer on a CPU.
-    """
+    """Also write the field on a grid of so many points a side, 2 to 256: faster to look at on a CPU."""
     precision: Precision = "float32"
-    """Of the matrix products of rendering: float32, or the faster bfloat16 of 8 bits."""
+    """Of the matrix products of rendering: float32, or bfloat16, which is faster and rounds to 8 bits."""
     copy: bool = False
     """Copy a trained run's weights into the new run, so that it outlives the old one."""
     orbit_cameras: int = 24
-    """Virtual cameras all about the object, from which exports see its every side."""
+    """How many virtual cameras about the object ns-export looks from, to see its every side."""
     orbit_size: int = 256
-    """Pixels of the larger side of what those cameras, and the context's, see in exports."""
+    """Longer side of what those cameras, and the context's, see in ns-export, pixels."""
     turntable_size: int = 256
     """Height and width, pixels, of the camera path turntable.json."""
     read: ReadOptions = field(default_factory=ReadOptions)
     """How the scene is read."""
+    speech: SpeechFlags = field(default_factory=Speech)
+    """What is printed."""
 
 
 @dataclass
@@ -104,8 +104,12 @@ class _Source:
     state: dict[str, Tensor]
 
 
-def infer(options: Infer) -> Path:
-    """Writes the run and returns its folder. Raises a `VNPError`, and writes nothing, for bad input."""
+def infer(options: Infer, voice: Voice | None = None) -> Path:
+    """Writes the run and returns its folder; `voice` tells how far it is.
+
+    Raises a `VNPError`, and writes nothing, for bad input.
+    """
+    voice = voice or Voice(Speech(quiet=True))
     source = _source(options)
     config = source.config
     parser = _parser(options)
@@ -114,7 +118,7 @@ def infer(options: Infer) -> Path:
     run_dir = _run_dir(options, parser)
     baked = None
     if options.bake is not None:
-        baked = _baked(source, views, options.draw, options.bake)
+        baked = _baked(source, views, options.draw, options.bake, voice)
         config.pipeline.model.baked = run_dir / _BAKED
     config.run_dir, config.data = run_dir, parser.config.data
     config.experiment_name, config.timestamp = parser.scene.name.replace("/", "_"), run_dir.name
@@ -140,9 +144,9 @@ def main() -> None:
     """The console script."""
     with exit_on_error():
         check_nerfstudio()
-        options = tyro.cli(Infer, description=Infer.__doc__)
-        run_dir = infer(options)
-    _print_next_steps(run_dir, options)
+        options = tyro.cli(Infer, prog="vnp-infer", description=with_exit_codes(Infer.__doc__))
+        with speaking("vnp-infer", options.speech) as voice:
+            _tell(voice, infer(options, voice))
 
 
 def _source(options: Infer) -> _Source:
@@ -193,7 +197,9 @@ def _run_dir(options: Infer, parser: VNPSceneDataParser) -> Path:
 
 
 @torch.no_grad()
-def _baked(source: _Source, views: Views, draw: int | None, resolution: int) -> tuple[BakedGrid, str]:
+def _baked(
+    source: _Source, views: Views, draw: int | None, resolution: int, voice: Voice
+) -> tuple[BakedGrid, str]:
     """The field on a grid, and the hash of what it was made from."""
     radiance = source.config.pipeline.model.radiance
     model = build_model(radiance)
@@ -204,7 +210,9 @@ def _baked(source: _Source, views: Views, draw: int | None, resolution: int) -> 
     load_into(model, source.state)
     generator = None if draw is None else torch.Generator().manual_seed(draw)
     field = CulledField(model.eval().infer_field(model.encode(views), generator=generator))
-    return bake(field, radiance.radius, resolution), source_hash(model, views, draw)
+    with voice.progress("baking", "vertices", resolution**3) as report:
+        grid = bake(field, radiance.radius, resolution, on_progress=lambda done, _: report(done))
+    return grid, source_hash(model, views, draw)
 
 
 def _write_run(folder: Path, source: _Source, parser: VNPSceneDataParser, size: int) -> None:
@@ -229,29 +237,38 @@ def _move(partial: Path, run_dir: Path) -> None:
         raise OutputExistsError(f"{run_dir} is not empty: give another --output-dir") from error
 
 
-def _print_next_steps(run_dir: Path, options: Infer) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+def _tell(voice: Voice, run_dir: Path) -> None:
+    """What was made, and the commands that go on from there."""
     config = read_run_config(run_dir / "config.yml")
     parser: Any = config.pipeline.datamanager.dataparser.setup()
     unseen = views_to_compare(parser.scene, parser.context)
+    baked = config.pipeline.model.baked
+    voice.made(
+        run=run_dir,
+        config=run_dir / "config.yml",
+        turntable=run_dir / "turntable.json",
+        baked=baked,
+        scene=parser.scene.name,
+        views=len(parser.scene),
+        context=parser.context,
+        unseen=unseen,
+    )
     seen = ", ".join(map(str, parser.context))
-    console.print(f"{parser.scene.name}, seen from views {seen}.", style="bold")
+    voice.say(f"{parser.scene.name}, seen from views {seen}.", style="bold")
     if not unseen:
-        console.print("No posed view is left to compare with: ns-eval scores the views that it has seen.")
+        voice.say("No posed view is left to compare with: ns-eval scores the views that it has seen.")
     load = f"--load-config {run_dir / 'config.yml'}"
     path = f"--camera-path-filename {run_dir / 'turntable.json'} --output-path turntable.mp4"
-    console.print(f"The run is in {run_dir}. Some things to do with it:")
-    if options.bake is not None:
-        console.print(
-            f"(They show {_BAKED} until draw, context or weights are others than it was baked from.)"
-        )
+    voice.say(f"The run is in {run_dir}. Some things to do with it:")
+    if baked is not None:
+        voice.say(f"(They show {_BAKED} until draw, context or weights are others than it was baked from.)")
     for command in (
         f"ns-render camera-path {load} {path}",
         f"ns-eval {load}",
         f"ns-viewer {load}",
         f"ns-export tsdf {load} --output-dir mesh",
     ):
-        console.print(f"  {command}")
+        voice.say(f"  {command}")
 
 
 if __name__ == "__main__":

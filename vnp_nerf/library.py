@@ -11,15 +11,13 @@ import torch
 from vnp_core.checkpoints import Checkpoint, check_tensors, load_into, load_weights, save_weights
 from vnp_core.config import from_dict, nearest, to_dict
 from vnp_core.errors import CheckpointError, ConfigError, VNPError
+from vnp_core.shipped import find_weights, shipped_names
 from vnp_nerf.paper import PaperConfig, PaperModel
 from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.radiance_config import RadianceConfig
 
 ModelConfig = RadianceConfig | PaperConfig
 Model = RadianceModel | PaperModel
-
-WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "data" / "weights"
-"""Where the repository keeps the weights that it ships, each as NAME.safetensors and NAME.json."""
 
 
 def model_config(values: Mapping[str, Any]) -> ModelConfig:
@@ -37,28 +35,15 @@ def build_model(config: ModelConfig) -> Model:
 
 
 def shipped_weights() -> list[str]:
-    """Names of the weights that come with the repository."""
-    return sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
+    """Names of the weights that come with the repository, or of those in the folder VNP_NERF_WEIGHTS."""
+    return shipped_names()
 
 
 def weights_path(name_or_path: str | Path) -> Path:
     """The safetensors file that a shipped name ('furniture' means 'vnp-nerf-furniture') or a path stands
-    for.
+    for. Raises `CheckpointError`.
     """
-    path = Path(name_or_path)
-    if path.suffix == ".safetensors" or path.is_file():
-        if not path.is_file():
-            raise CheckpointError(
-                f"no weights at {path}: give a .safetensors file, or one of {shipped_weights()}"
-            )
-        return path
-    for stem in (str(name_or_path), f"vnp-nerf-{name_or_path}"):
-        if (WEIGHTS_FOLDER / f"{stem}.safetensors").is_file():
-            return WEIGHTS_FOLDER / f"{stem}.safetensors"
-    raise CheckpointError(
-        f"no weights are called {str(name_or_path)!r}: give a .safetensors file, or a shipped name. "
-        f"{nearest(str(name_or_path), shipped_weights())}"
-    )
+    return find_weights(name_or_path, "vnp-nerf-")
 
 
 def save_model(path: Path, model: Model, metadata: Mapping[str, Any], *, bfloat16: bool = False) -> None:

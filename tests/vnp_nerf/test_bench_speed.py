@@ -3,17 +3,20 @@
 import json
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 
+from vnp_core.bench.progress import Report
 from vnp_core.errors import ConfigError
 from vnp_core.results import read_results
 from vnp_nerf.cameras import orbit_cameras
+from vnp_nerf.console import Voice
 from vnp_nerf.library import build_model, save_model
 from vnp_nerf.paper import PaperConfig
 from vnp_nerf.radiance_config import RadianceConfig
@@ -65,9 +68,18 @@ def _config(bench, workplace: Path, **changes):
     return bench.BenchSpeed(**{**options, **changes})
 
 
-def test_the_script_times_every_step_from_views_to_frames(load_script, workplace: Path) -> None:
+def test_the_script_times_every_step_from_views_to_frames_and_foresees_how_many(
+    load_script, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("matplotlib")
     bench = load_script("bench_speed")
+    told: list[tuple[int, int]] = []
+
+    @contextmanager
+    def progress(voice: Voice, label: str, unit: str, total: int = 0) -> Generator[Report, None, None]:
+        yield lambda done, note="", _=None: told.append((done, total))
+
+    monkeypatch.setattr(Voice, "progress", progress)
     config = _config(bench, workplace, figure=workplace / "out" / "speed.png")
     bench.main(config)
     rows = read_results(config.output).rows
@@ -93,6 +105,7 @@ def test_the_script_times_every_step_from_views_to_frames(load_script, workplace
     assert lost["way=slow"] == 0
     assert abs(lost["way=culled"]) < 0.05
     assert Image.open(config.figure).size[0] > 500
+    assert told[-1][0] == told[-1][1] == max(done for done, _ in told)
 
 
 def test_the_reference_is_one_chunk_times_their_number(workplace: Path) -> None:
@@ -105,9 +118,10 @@ def test_the_reference_is_one_chunk_times_their_number(workplace: Path) -> None:
         samples=4,
         chunk_rays=16,
     )
-    ledger = Ledger("tiny", torch.device("cpu"), Console(quiet=True))
+    ledger = Ledger("tiny", torch.device("cpu"), lambda done, note="", total=None: None)
     views = Views.from_scene(open_scene(workplace / "scene"), [0, 1])
     seconds = reference_rows(ledger, paper, views, 8, 0)
+    assert ledger.done == 4
     rows = {(row.metric, row.condition): row.value for row in ledger.rows if row.task == "frame"}
     assert rows["seconds", "size=8,views=1,samples=4,timed=1 chunk of 4,manner=paper"] == seconds > 0
     for precision, most in (("float32", 1e-5), ("bfloat16", 1e-2)):

@@ -6,6 +6,7 @@ import torch
 
 from vnp_core.config import to_dict
 from vnp_core.errors import CheckpointError, ConfigError
+from vnp_core.shipped import VARIABLE
 from vnp_nerf import library
 from vnp_nerf.paper import PaperConfig
 from vnp_nerf.radiance_config import RadianceConfig
@@ -48,7 +49,7 @@ def test_half_precision_files_are_half_as_large_and_close(smallest_model: Radian
 def test_shipped_names_need_no_prefix(
     smallest_model: RadianceConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(library, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     library.save_model(tmp_path / "vnp-nerf-furniture", library.build_model(smallest_model), {})
     expected = tmp_path / "vnp-nerf-furniture.safetensors"
     assert library.weights_path("furniture") == expected

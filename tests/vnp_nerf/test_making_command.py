@@ -37,6 +37,28 @@ def test_meshes_are_rendered_and_broken_ones_are_named(command, tmp_path, capsys
     assert "left out: broken" in capsys.readouterr().out
 
 
+def test_json_tells_what_was_made_and_quiet_nothing(command, tmp_path, capsys):
+    arguments = (
+        "shapes",
+        "--output",
+        tmp_path,
+        "--categories",
+        "lamps",
+        "tables",
+        "--count",
+        "2",
+        "--views",
+        "1",
+    )
+    command(*arguments, "--views", "1", "--json")
+    lamps, tables = json.loads(capsys.readouterr().out)["categories"]
+    assert (lamps["written"], lamps["present"], lamps["failed"]) == (2, 0, {})
+    assert sum(tables["splits"].values()) == 2
+    assert len(list((tmp_path / "tables").iterdir())) == 2
+    command(*arguments, "--views", "1", "--quiet")
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

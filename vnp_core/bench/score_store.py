@@ -47,11 +47,11 @@ def blockwise(
     done, found = stored[1]
     pieces = {name: [tensor] for name, tensor in found.items()}
     saved = time.monotonic()
-    with progress(label, blocks, log, done) as report:
+    with progress(label, blocks, log, done, "blocks") as report:
         for block in range(done, blocks):
             for name, tensor in compute(block).items():
                 pieces.setdefault(name, []).append(tensor)
-            report(block + 1, "")
+            report(block + 1)
             if block + 1 == blocks or time.monotonic() - saved >= SAVE_SECONDS:
                 pieces = {name: [torch.cat(parts)] for name, parts in pieces.items()}
                 joined = {name: parts[0] for name, parts in pieces.items()}

@@ -233,7 +233,7 @@ class _Run:
         self.skips = 0
 
     def progress(self) -> Any:
-        return progress(self.trainer.label, self.config.steps, self.trainer.log, self.state.step)
+        return progress(self.trainer.label, self.config.steps, self.trainer.log, self.state.step, "steps")
 
     def learn(self, learner: Any, steppers: list[Any], source: TaskSource) -> None:
         """One step."""

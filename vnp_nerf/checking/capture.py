@@ -1,6 +1,6 @@
 """A capture as the checks see it: the scene, its context, and small pictures of some of its views."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +36,17 @@ class Capture:
     complaint: CameraError | ViewCountError | None
 
     @classmethod
-    def read(cls, path: Path, options: ReadOptions, context: Sequence[int] | None = None) -> "Capture":
-        """Reads a scene. Raises a `SceneError` for what cannot be read at all."""
+    def read(
+        cls,
+        path: Path,
+        options: ReadOptions,
+        context: Sequence[int] | None = None,
+        on_picture: Callable[[int, int], None] = lambda done, total: None,
+    ) -> "Capture":
+        """Reads a scene; `on_picture` is told how many pictures are read, and of how many.
+
+        Raises a `SceneError` for what cannot be read at all.
+        """
         small = replace(options, max_size=min(SIDE, options.max_size or SIDE))
         complaint = None
         try:
@@ -53,8 +62,11 @@ class Capture:
         count = min(_MOST_VIEWS, len(scene))
         spread = [place * len(scene) // count for place in range(count)]
         views = tuple(sorted({*seen, *spread}))
-        pictures = tuple(scene.picture(view) for view in views)
-        return cls(scene, seen, views, pictures, complaint)
+        pictures = []
+        for view in views:
+            pictures.append(scene.picture(view))
+            on_picture(len(pictures), len(views))
+        return cls(scene, seen, views, tuple(pictures), complaint)
 
     @property
     def cameras(self) -> Cameras:

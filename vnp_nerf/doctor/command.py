@@ -40,17 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
-    as_json = parser.parse_args(arguments).json
+    parser.add_argument("--quiet", action="store_true", help="print what is wrong alone")
+    options = parser.parse_args(arguments)
     findings: list[Finding] = []
     for name, examination in EXAMINATIONS.items():
         found = examined(name, examination)
         findings += found
-        if not as_json:
-            print("\n".join(finding.line() for finding in found), flush=True)
+        told = [finding for finding in found if finding.state == "wrong" or not options.quiet]
+        if told and not options.json:
+            print("\n".join(finding.line() for finding in told), flush=True)
     code = exit_code(findings)
-    if as_json:
-        told = {"findings": [asdict(finding) for finding in findings], "exit_code": code}
-        print(json.dumps(told, indent=1))
+    if options.json:
+        report = {"findings": [asdict(finding) for finding in findings], "exit_code": code}
+        print(json.dumps(report, indent=1))
     return code
 
 

@@ -98,16 +98,17 @@ def system_libraries(
 
 def weights(folder: Path | None = None) -> Iterator[Finding]:
     """Each shipped file of weights, held against the hash on its card."""
-    if folder is None:
-        folder = importlib.import_module("vnp_nerf.library").WEIGHTS_FOLDER
+    shipped = importlib.import_module("vnp_core.shipped")
+    folder = folder or shipped.weights_folder()
     assert folder is not None
     files = sorted(folder.glob("*.safetensors"))
     if not files:
+        wheel = folder == shipped.CLONE and not folder.is_dir()
         yield Finding(
             "weights",
-            "wrong",
-            f"none in {folder}: they come with a clone of the repository, not with a wheel",
-            f"in a clone: {_INSTALL}",
+            "note" if wheel else "wrong",
+            f"none in {folder}" + (": a wheel brings none, so give them by path" if wheel else ""),
+            f"export {shipped.VARIABLE}=CLONE/data/weights, with CLONE a clone of the repository",
         )
     for file in files:
         card = file.with_suffix(".json")

@@ -5,7 +5,7 @@ mesh = grid_to_mesh(grid).moved(scene.frame.inverse())     # model frame -> the 
 write_mesh(path, mesh)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ _FAINT = 1 / 255
 """A cell that absorbs less of the light than this shows in no 8-bit picture."""
 _CHUNK = 32_768
 """Points that a field is asked about at a time."""
+
+OnPoints = Callable[[int, int], None]
+"""Told how many points are done, and of how many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +88,17 @@ def field_to_grid(
     threshold: float | None = None,
     draws: Sequence[Field] = (),
     device: torch.device | str = "cpu",
+    on_points: OnPoints = lambda done, total: None,
 ) -> FieldGrid:
     """Asks a field for density and colour at `resolution` cells a side, and `draws` for its uncertainty.
 
     Colours are those seen from outside, along rays to the ball's centre, where they depend on a direction.
     threshold: density, 1 / model unit, from which a cell counts as the object; chosen by `surface_density`
-    if None. draws: none, or two or more other draws of the same scene; their spread is sigma. Raises
-    `ConfigError` for a resolution below 2, a threshold that is not positive or a single draw, and `DataError`
-    where the field is not finite or empty.
+    if None. draws: none, or two or more other draws of the same scene; their spread is sigma. on_points: told
+    how many answers there are, and of how many as far as one knows.
+
+    Raises `ConfigError` for a resolution below 2, a threshold that is not positive or a single draw, and
+    `DataError` where the field is not finite or empty.
     """
     positive = threshold is None or 0 < threshold < float("inf")
     if resolution < 2 or not positive or len(draws) == 1:
@@ -105,7 +111,8 @@ def field_to_grid(
     x, y, z = np.meshgrid(ticks, ticks, ticks, indexing="ij", sparse=True)
     asked = x**2 + y**2 + z**2 <= radius**2
     density, rgb = np.zeros(shape, np.float32), np.zeros((*shape, 3), np.float32)
-    density[asked], rgb[asked] = _ask(field, _centres(asked, ticks), device)
+    first = _centres(asked, ticks)
+    density[asked], rgb[asked] = _ask(field, first, device, on_points)
     highest = float(density.max())
     if threshold is None:
         threshold = surface_density(density, edge)
@@ -118,7 +125,14 @@ def field_to_grid(
     if draws:
         seen = _visible(density, edge) | (density >= threshold)
         points = _centres(seen, ticks)
-        colour_sigma[seen], density_sigma[seen] = _spread(_ask(draw, points, device) for draw in draws)
+        total = len(first) + len(points) * len(draws)
+
+        def told(number: int) -> OnPoints:
+            before = len(first) + len(points) * number
+            return lambda done, _: on_points(before + done, total)
+
+        asks = (_ask(draw, points, device, told(number)) for number, draw in enumerate(draws))
+        colour_sigma[seen], density_sigma[seen] = _spread(asks)
     return FieldGrid(density, rgb, colour_sigma, density_sigma, radius, threshold, len(draws))
 
 
@@ -153,13 +167,14 @@ def _centres(chosen: Bool[np.ndarray, "N N N"], ticks: Float[np.ndarray, "N"]) -
 
 @torch.no_grad()
 def _ask(
-    field: Field, points: Float32[Tensor, "M 3"], device: torch.device | str
+    field: Field, points: Float32[Tensor, "M 3"], device: torch.device | str, on_points: OnPoints
 ) -> tuple[Float32[np.ndarray, "M"], Float32[np.ndarray, "M 3"]]:
     """Density and colour at points, a chunk at a time. Raises `DataError` where one is not finite."""
     parts: list[tuple[Tensor, Tensor]] = []
     for chunk in points.to(device).split(_CHUNK):
         density, rgb = field.density_colour(chunk, -F.normalize(chunk, dim=-1))
         parts.append((density.float().cpu(), rgb.float().cpu()))
+        on_points(min(len(parts) * _CHUNK, len(points)), len(points))
     density, rgb = (torch.cat(part) for part in zip(*parts, strict=True))
     if not (density.isfinite().all() and rgb.isfinite().all()):
         raise DataError("the field holds NaN or infinity, and cannot be exported: its weights have diverged")

@@ -2,22 +2,22 @@
 
 import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 import tyro
-from rich.console import Console
 
 from vnp_core.checkpoints import checkpoint_paths, save_weights
 from vnp_core.config import to_dict
-from vnp_core.errors import ConfigError, exit_on_error
+from vnp_core.errors import ConfigError, exit_on_error, with_exit_codes
 from vnp_core.results import peak_bytes
 from vnp_nerf import __version__
+from vnp_nerf.console import Speech, SpeechFlags, speaking
 from vnp_nerf.exporting.glb import write_glb
-from vnp_nerf.exporting.grids import FieldGrid, field_to_grid
+from vnp_nerf.exporting.grids import FieldGrid, OnPoints, field_to_grid
 from vnp_nerf.exporting.meshes import grid_to_mesh, mesh_to_points
 from vnp_nerf.exporting.new_files import refuse_existing
 from vnp_nerf.exporting.ply import write_mesh, write_points
@@ -46,15 +46,16 @@ class FieldExport(ABC):
     frame: Literal["world", "model"] = "world"
     """The frame and unit of length of the scene's own poses, or the model's."""
     draw: int | Literal["mean"] | None = None
-    """Seed of the draw of the latents, or their mean; what the run is set to by default."""
+    """Seed of the draw of the latents, or mean; what the run is set to, if not given."""
     sigma_draws: int = 8
     """Draws (seeds 0, 1, ...) that sigma is taken over; 0 leaves it at 0 and saves their time."""
     resolution: int = 128
     """Cells a side of the grid that the field is read on."""
     threshold: float | None = None
-    """Density, per model unit, from which space counts as the object; by default the one whose outlines look
-    most like the field's.
-    """
+    """Density, per model unit, from which space counts as the object; the most fitting one, if not given."""
+
+    speech: SpeechFlags = field(default_factory=Speech)
+    """What is printed."""
 
     suffix: ClassVar[str] = ".ply"
 
@@ -144,6 +145,8 @@ class Weights:
     """NAME.safetensors."""
     bfloat16: bool = False
     """Store them in half the size, rounded to 8 bits of precision."""
+    speech: SpeechFlags = field(default_factory=Speech)
+    """What is printed."""
 
 
 Export = Mesh | Points | Voxels | Splat | Glb | Weights
@@ -157,8 +160,11 @@ _COMMANDS = {
 }
 
 
-def export(options: Export) -> tuple[Path, ...]:
-    """Writes the files and returns their paths. Raises a `VNPError`, and writes nothing, for bad input."""
+def export(options: Export, on_points: OnPoints = lambda done, total: None) -> tuple[Path, ...]:
+    """Writes the files and returns their paths; `on_points` is told how far reading the field is.
+
+    Raises a `VNPError`, and writes nothing, for bad input.
+    """
     if isinstance(options, Weights):
         return _export_weights(options)
     if options.output.suffix != options.suffix:
@@ -168,23 +174,26 @@ def export(options: Export) -> tuple[Path, ...]:
         raise ConfigError(f"{options.sigma_draws} draws have no spread: give 0, or 2 or more --sigma-draws")
     run = open_run(options.load_config, "cuda" if torch.cuda.is_available() else "cpu")
     frame = run.scene.frame.inverse() if options.frame == "world" else Similarity.identity()
-    grid = _grid(options, run)
+    grid = _grid(options, run, on_points)
     options.write(grid, frame, _notes(options, run, grid))
     return options.outputs()
 
 
 def main() -> None:
     """The console script."""
-    console = Console(highlight=False, soft_wrap=True)
     with exit_on_error():
         check_nerfstudio()
-        options = tyro.extras.subcommand_cli_from_dict(_COMMANDS, prog="vnp-export", description=__doc__)
-        with console.status("reading the field"):
-            paths = export(options)
-    for path in paths:
-        console.print(path)
-    held = peak_bytes(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    console.print(f"(memory held at most: {held / 2**30:.2f} GiB)")
+        options = tyro.extras.subcommand_cli_from_dict(
+            _COMMANDS, prog="vnp-export", description=with_exit_codes(__doc__)
+        )
+        with speaking("vnp-export", options.speech) as voice:
+            with voice.progress("reading the field", "points") as report:
+                paths = export(options, lambda done, total: report(done, total=total))
+            held = peak_bytes(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+            voice.made(files=paths, peak_bytes=held)
+            for path in paths:
+                voice.say(str(path))
+            voice.say(f"(memory held at most: {held / 2**30:.2f} GiB)")
 
 
 def _export_weights(options: Weights) -> tuple[Path, ...]:
@@ -208,7 +217,7 @@ def _seed(options: FieldExport, run: OpenedRun) -> int | None:
     return None if options.draw == "mean" else options.draw
 
 
-def _grid(options: FieldExport, run: OpenedRun) -> FieldGrid:
+def _grid(options: FieldExport, run: OpenedRun, on_points: OnPoints) -> FieldGrid:
     config = run.model.config
     return field_to_grid(
         run.field(_seed(options, run)),
@@ -217,6 +226,7 @@ def _grid(options: FieldExport, run: OpenedRun) -> FieldGrid:
         threshold=options.threshold,
         draws=[run.field(seed) for seed in range(options.sigma_draws)],
         device=next(run.model.parameters()).device,
+        on_points=on_points,
     )
 
 

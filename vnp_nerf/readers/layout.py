@@ -29,19 +29,18 @@ _NEAREST_IN_RADII = 0.05
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How scenes are read.
-
-    frame: `canonical`: the file's origin and axes are the object's own (ShapeNet, SRN, Blender); `capture`:
-    they are arbitrary, so centre and upright are found from the cameras (COLMAP); `auto`: by the format.
-    max_size: pictures with a longer side are shrunk to it; None for never. white_is_empty: near-white
-    background of pictures without alpha becomes transparent. follow_links: links to files outside the folder
-    above the scene's are followed; only for scenes that you linked together yourself.
-    """
+    """How scenes are read."""
 
     frame: Literal["auto", "canonical", "capture"] = "auto"
+    """Whose the file's origin and axes are: canonical, the object's own (ShapeNet, SRN, Blender); capture,
+    arbitrary, so that centre and upright are found from the cameras (COLMAP); auto, by the format.
+    """
     max_size: int | None = None
+    """Pictures with a longer side than so many pixels are shrunk to it; never, if not given."""
     white_is_empty: bool = False
+    """Make near-white background of pictures without alpha transparent."""
     follow_links: bool = False
+    """Follow links to files outside of the folder above the scene's: for scenes that you linked yourself."""
 
     def __post_init__(self) -> None:
         if self.frame not in ("auto", "canonical", "capture"):

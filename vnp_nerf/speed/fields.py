@@ -98,13 +98,15 @@ def loss_rows(
     A scene is its context and the views to score on.
     """
     scores: dict[str, list[float]] = {}
-    for context, query in scenes:
+    for number, (context, query) in enumerate(scenes):
         truths = pictures_over_white(query)
         cameras = Cameras(query.camera_to_world[0], query.intrinsics[0], query.sizes[0])
-        for way, field in ways_to_look(model, context, bakes, executions).items():
-            seen = [look(field, cameras[view], rays_of(way, ledger.device)) for view in range(query.count)]
-            values = [psnr(picture, truth) for picture, truth in zip(seen, truths, strict=True)]
-            scores.setdefault(way, []).append(sum(values) / len(values))
+        with ledger.step(f"{ledger.model}: losses, scene {number + 1} of {len(scenes)}"):
+            for way, field in ways_to_look(model, context, bakes, executions).items():
+                rays = rays_of(way, ledger.device)
+                seen = [look(field, cameras[view], rays) for view in range(query.count)]
+                values = [psnr(picture, truth) for picture, truth in zip(seen, truths, strict=True)]
+                scores.setdefault(way, []).append(sum(values) / len(values))
     for way, values in scores.items():
         condition, count = f"way={way}", sum(query.count for _, query in scenes)
         lost = [best - value for best, value in zip(scores["slow"], values, strict=True)]

@@ -1,12 +1,13 @@
 """Times things and keeps the numbers, as rows of a results file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from vnp_core.bench.encoding_cost import fastest, peak_bytes
+from vnp_core.bench.progress import Report
 from vnp_core.results import Row
 from vnp_nerf.cameras import Cameras, orbit_cameras, picture_rays
 from vnp_nerf.memory_budget import MOST
@@ -14,11 +15,20 @@ from vnp_nerf.rendering import RayRenderer, Rendering, render_picture
 
 
 class Ledger:
-    """Collects rows while things are timed on one device."""
+    """Collects rows while things are timed on one device; `report` is told what, and how much is done."""
 
-    def __init__(self, model: str, device: torch.device, console: Console) -> None:
-        self.model, self.device, self.console = model, device, console
+    def __init__(self, model: str, device: torch.device, report: Report) -> None:
+        self.model, self.device, self._report = model, device, report
         self.rows: list[Row] = []
+        self.done = 0
+
+    @contextmanager
+    def step(self, what: str) -> Generator[None, None, None]:
+        """Something that takes its time; each counts as one."""
+        self._report(self.done, what)
+        yield
+        self.done += 1
+        self._report(self.done, what)
 
     def note(self, task: str, condition: str, metric: str, value: float, model: str = "", n: int = 1) -> None:
         """Keeps one number, which is of `n` pictures, say."""
@@ -45,19 +55,19 @@ class Ledger:
         Bytes are the most that tensors held at once beyond weights and inputs. `warm`: run it once before,
         since kernels are chosen, and graphs compiled, at the first call.
         """
-        self.console.print(f"{model or self.model}: {task}, {condition}")
 
         def run() -> None:
             work()
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
 
-        if warm:
-            run()
-        seconds = fastest(run, least=least) * scale
-        self.note(task, condition, "seconds", seconds, model)
-        if memory:
-            self.note(task, condition, "peak_bytes", peak_bytes(run, self.device), model)
+        with self.step(f"{model or self.model}: {task}, {condition}"):
+            if warm:
+                run()
+            seconds = fastest(run, least=least) * scale
+            self.note(task, condition, "seconds", seconds, model)
+            if memory:
+                self.note(task, condition, "peak_bytes", peak_bytes(run, self.device), model)
         return seconds
 
 

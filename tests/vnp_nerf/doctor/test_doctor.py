@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from vnp_core import shipped
 from vnp_nerf.doctor import command, installation, machine
 from vnp_nerf.doctor.findings import Finding, examined, exit_code
-from vnp_nerf.library import WEIGHTS_FOLDER
 from vnp_nerf.system_needs import Need, library
 
 
@@ -88,7 +88,7 @@ def test_missing_libraries_are_wrong_and_a_missing_compiler_is_not():
 def test_weights_are_held_against_the_hash_on_their_card(tmp_path: Path):
     assert {finding.state for finding in installation.weights()} == {"ok"}
     assert only(installation.weights(tmp_path)).state == "wrong"
-    for file in WEIGHTS_FOLDER.glob("vnp-nerf-furniture.*"):
+    for file in shipped.CLONE.glob("vnp-nerf-furniture.*"):
         shutil.copy(file, tmp_path)
     assert only(installation.weights(tmp_path)).state == "ok"
     with (tmp_path / "vnp-nerf-furniture.safetensors").open("r+b") as file:
@@ -99,6 +99,18 @@ def test_weights_are_held_against_the_hash_on_their_card(tmp_path: Path):
     assert "its card says" in finding.found
     (tmp_path / "vnp-nerf-furniture.json").unlink()
     assert "its card says nothing" in only(installation.weights(tmp_path)).found
+
+
+def test_a_wheel_without_weights_is_noted_and_a_named_folder_without_them_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv(shipped.VARIABLE, raising=False)
+    monkeypatch.setattr(shipped, "CLONE", tmp_path / "no" / "clone")
+    finding = only(installation.weights())
+    assert (finding.state, "a wheel brings none" in finding.found) == ("note", True)
+    assert finding.advice.startswith("export VNP_NERF_WEIGHTS=")
+    monkeypatch.setenv(shipped.VARIABLE, str(tmp_path))
+    assert only(installation.weights()).state == "wrong"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU answers in the processor's place")
@@ -157,6 +169,8 @@ def test_notes_do_not_fail_and_wrongs_exit_with_20(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["ok", "note", "wrong"]
     assert lines[2].endswith("->  sudo apt-get install ffmpeg")
+    assert command.main(["--quiet"]) == 20
+    assert capsys.readouterr().out.splitlines() == lines[2:]
     assert command.main(["--json"]) == 20
     told = json.loads(capsys.readouterr().out)
     assert told["exit_code"] == 20
