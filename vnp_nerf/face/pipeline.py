@@ -21,18 +21,22 @@ from torchvision.utils import save_image
 
 from vnp_core.checkpoints import load_into
 from vnp_core.errors import exit_on_error
+from vnp_nerf.batches import TrainBatch
 from vnp_nerf.context_choice import choose_context
 from vnp_nerf.face.checkpoints import model_state
 from vnp_nerf.face.datamanager import VNPDataManager, VNPDataManagerConfig
-from vnp_nerf.face.guards import FieldMonitor, check_losses
+from vnp_nerf.face.guards import FieldMonitor, LevelMonitor, check_losses
 from vnp_nerf.face.model import VNPModel, VNPModelConfig
 from vnp_nerf.image_metrics import foreground, over_white, picture_scores
+from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.rendering import render_picture
 from vnp_nerf.scene import Scene
 from vnp_nerf.views import Views
 
 _TRAINING_EVAL_SCENES = 8
 _TRAINING_EVAL_VIEWS = 4
+_LEVELS_EVERY = 50
+"""Steps between two looks at whether the levels of the latents are alive: each costs about a step."""
 
 
 @dataclass
@@ -75,6 +79,7 @@ class VNPPipeline(VanillaPipeline):
         self.world_size = world_size
         self.scenes_in_step: list[str] = []
         self._monitor = FieldMonitor()
+        self._levels = LevelMonitor()
         self.vnp.set_context(self.datamanager.focus_context)
         self._add_viewer_controls()
         if world_size > 1:
@@ -127,7 +132,18 @@ class VNPPipeline(VanillaPipeline):
         news = self._monitor.update(outputs, batch.rgba)
         if news is not None and comms.is_main_process():
             CONSOLE.print(f"step {step + 1}: {news}", style="bold yellow")
+        self._watch_levels(step, batch)
         return scored
+
+    def _watch_levels(self, step: int, batch: TrainBatch) -> None:
+        """Every now and then names the levels of the latents that have died."""
+        model = self.vnp.radiance
+        watched = isinstance(model, RadianceModel) and model.config.train_draws > 0
+        if not watched or step % _LEVELS_EVERY or not comms.is_main_process():
+            return
+        spreads = model.level_spreads(batch, torch.Generator(self.device).manual_seed(step))
+        if news := self._levels.update(spreads):
+            CONSOLE.print(f"step {step + 1}: {news}", style="bold yellow")
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
