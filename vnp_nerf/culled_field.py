@@ -7,6 +7,7 @@ the context and on the point alone.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,14 +71,27 @@ class DrawnFields:
         return cls.of(model, model.decode(encoded, latents[0]), execution=execution)
 
     @classmethod
+    @torch.no_grad()
     def of_seeds(
-        cls, model: RadianceModel, encoded: Encoded, draws: int, execution: Execution = _PLAIN
+        cls,
+        model: RadianceModel,
+        encoded: Encoded,
+        seeds: Sequence[int | None],
+        execution: Execution = _PLAIN,
+        culled: bool = True,
     ) -> "DrawnFields":
-        """The draws of the seeds 0 to `draws` - 1, each of which is what that seed alone gives."""
+        """The draws of some seeds, each of which is what that seed alone gives; None is the mean.
+
+        Without `culled` no space is found to be empty beforehand, which a few small pictures do not repay.
+        """
         # Generators of the CPU's: the same latents on every device.
-        seeds = [Generator().manual_seed(seed) for seed in range(draws)]
-        drawn = [model.latents.draw(encoded.tokens, generator=seed).latents[:, 0] for seed in seeds]
-        return cls.of(model, model.decode(encoded, torch.cat(drawn)), execution=execution)
+        generators = [None if seed is None else Generator().manual_seed(seed) for seed in seeds]
+        drawn = [model.latents.draw(encoded.tokens, generator=each).latents[:, 0] for each in generators]
+        decoded = model.decode(encoded, torch.cat(drawn))
+        if culled:
+            return cls.of(model, decoded, execution=execution)
+        everywhere = OccupancyGrid.full(model.config.radius, encoded.rotation.device)
+        return cls(model, decoded, everywhere, execution)
 
     @property
     def ray_bytes(self) -> int:

@@ -197,7 +197,7 @@ class InferredField:
         """The draws of seeds 0, 1, ..., to be looked at together; kept for the next picture."""
         if draws not in self._kept:
             self._kept.clear()
-            self._kept[draws] = DrawnFields.of_seeds(self.model, self.encoded, draws)
+            self._kept[draws] = DrawnFields.of_seeds(self.model, self.encoded, range(draws))
         return self._kept[draws]
 
     def _far(self, camera: Cameras) -> Float[Tensor, "H W"]:

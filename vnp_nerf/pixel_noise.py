@@ -19,6 +19,8 @@ DOF = 5.0
 """Degrees of freedom of a pixel's distribution."""
 EVIDENCE = 1 / 16
 """Rays of one picture err together: this many independent ones stand for each."""
+_UNKNOWN = 0.02
+"""Where less light than this is absorbed, the object's own colour fades to a middle grey."""
 _QUIET = -2.0
 """A fresh model's raw noise: a standard deviation of about .13."""
 
@@ -38,25 +40,35 @@ class NoiseHead(nn.Module):
 
 def pixel_distribution(rgb: Float[Tensor, "B K R 3"], variance: Float[Tensor, "B K R"]) -> StudentMixture:
     """Of R pixels of B scenes under K draws, from what was rendered of them."""
-    scale = (variance * ((DOF - 2) / DOF)).sqrt()
-    return StudentMixture(rgb, scale[..., None], DOF)
+    return StudentMixture(rgb, pixel_scale(variance)[..., None], DOF)
+
+
+def pixel_scale(variance: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """The scale of Student's t that has this variance."""
+    return (variance * ((DOF - 2) / DOF)).sqrt()
 
 
 def noise_variances(
     weights: Float[Tensor, "*R S"],
+    lengths: Float[Tensor, "*#R S"],
     noise: Float[Tensor, "*R S 2"],
     colour: Float[Tensor, "*R 3"],
-    alpha: Float[Tensor, "*R"],
     background: Float[Tensor, "*#R 3"],
 ) -> tuple[Float[Tensor, "*R"], Float[Tensor, "*R"]]:
     """Variance of a pixel's colour over a background (mean over channels), and of its alpha.
 
-    colour: premultiplied. An alpha that is off by e moves the colour by e times what lies between the
-    object's own colour and the background. Neither geometry nor colour learns from here.
+    weights, lengths: of the ray's intervals. colour: premultiplied. Noise of colour counts where light is
+    absorbed. Noise of opacity counts there and wherever light passes, for something may be missing, by the
+    length of the way. An alpha that is off by e moves the colour by e times what lies between the object's own
+    colour and the background. Neither geometry nor colour learns from here.
     """
-    weights, colour, alpha = weights.detach(), colour.detach(), alpha.detach()
-    of_colour, of_alpha = (weights[..., None] * noise).sum(-2).unbind(-1)
-    own = colour / alpha.clamp_min(1e-3)[..., None]
+    weights, colour = weights.detach(), colour.detach()
+    alpha = weights.sum(-1)
+    # What reaches an interval: what is absorbed in none of those before.
+    light = 1 - (weights.cumsum(-1) - weights)
+    of_colour = (weights * noise[..., 0]).sum(-1)
+    of_alpha = ((weights + light * lengths) * noise[..., 1]).sum(-1)
+    own = (colour + _UNKNOWN * 0.5) / (alpha + _UNKNOWN)[..., None]
     contrast = (background - own).square().mean(-1)
     alpha_variance = of_alpha.square()
     return (of_colour + FLOOR).square() + alpha_variance * contrast, alpha_variance

@@ -312,13 +312,17 @@ class RadianceModel(nn.Module):
         return torch.stack(spreads)
 
     def loss_terms(self, outputs: dict[str, Tensor], batch: TrainBatch, step: int) -> dict[str, Tensor]:
-        """Squared errors at the latents' mean, of colour over random backgrounds and of alpha; and with
-        `config.noise` the negative log-likelihoods of the rays' colours, nats a ray.
+        """Squared errors of colour over random backgrounds and of alpha, at the latents' mean; of the colour
+        of the mean of draws; and with `config.noise` the negative log-likelihoods of the rays' colours, nats
+        a ray.
         """
+        rgb = outputs["rgb"]
         terms = {
-            "rgb": F.mse_loss(outputs["rgb"][:, 0], outputs["truth"]),
+            "rgb": F.mse_loss(rgb[:, 0], outputs["truth"]),
             "alpha": self.config.alpha_weight * F.mse_loss(outputs["alpha"][:, 0], batch.rgba[..., 3]),
         }
+        if self.config.train_draws:
+            terms["mean_of_draws"] = F.mse_loss(rgb[:, 1:].mean(1), outputs["truth"])
         if "log_probs" in outputs:
             nll = negative_log_likelihoods(outputs["log_probs"])
             terms |= {name: self.config.likelihood_weight * value for name, value in nll.items()}

@@ -126,8 +126,9 @@ def composite(
     seen = Rendering(over(colour, alpha, background), alpha, inside + (1 - alpha) * last)
     if values.shape[-1] > 3:
         behind = over(torch.zeros_like(colour), torch.zeros_like(alpha), background)
+        lengths = (edges[..., 1:] - edges[..., :-1]).float()
         seen.rgb_variance, seen.alpha_variance = noise_variances(
-            weights, values[..., 3:].float(), colour, alpha, behind
+            weights, lengths, values[..., 3:].float(), colour, behind
         )
         share = alpha.clamp_min(1e-6)
         offsets = (middles - (inside / share)[..., None]).square()

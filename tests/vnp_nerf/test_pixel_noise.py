@@ -27,19 +27,28 @@ def test_an_opaque_slab_has_its_own_noise_above_the_floor():
 
 
 def test_nothing_is_as_sure_as_a_pixel_can_be():
-    empty = slabs([0.0], [[0.2, 0.4, 0.6, 0.3, 0.9]])
+    empty = slabs([0.0], [[0.2, 0.4, 0.6, 0.3, 0.0]])
     missed = Rendering.nothing(torch.ones(1), "white", noise=True)
     assert empty.rgb_variance.item() == pytest.approx(FLOOR**2)
     assert torch.allclose(empty.rgb_variance, missed.rgb_variance)
 
 
 def test_noise_of_opacity_counts_by_what_lies_behind():
-    values = [[0.2, 0.4, 0.6, 0.0, 0.5]]
+    own = (torch.tensor([0.2, 0.4, 0.6]) + 0.01) / 1.02
     for background in (torch.zeros(3), torch.ones(3), torch.tensor([0.2, 0.4, 0.6])):
-        contrast = (background - torch.tensor([0.2, 0.4, 0.6])).square().mean().item()
-        seen = slabs([1e4], values, background)
+        contrast = (background - own).square().mean().item()
+        seen = slabs([1e4], [[0.2, 0.4, 0.6, 0.0, 0.25]], background)
+        # Where light is absorbed, and along the way of length 1.
+        assert seen.alpha_variance.item() == pytest.approx((0.25 + 0.25) ** 2)
         assert seen.rgb_variance.item() == pytest.approx(FLOOR**2 + 0.25 * contrast, rel=1e-4)
-        assert seen.alpha_variance.item() == pytest.approx(0.25)
+
+
+def test_something_may_be_missing_where_light_passes_and_not_behind_a_wall():
+    hint, sure = [0.0, 0.0, 0.0, 0.0, 0.1], [0.0] * 5
+    assert slabs([0.0, 0.0], [hint, hint]).alpha_variance.item() == pytest.approx(0.2**2)
+    assert slabs([1e4, 0.0], [sure, hint]).alpha_variance.item() == pytest.approx(0.0, abs=1e-8)
+    # Over white, what is missing would be dark: half of the range, were its colour a middle grey.
+    assert slabs([0.0], [hint]).rgb_variance.item() == pytest.approx(FLOOR**2 + 0.1**2 * 0.25)
 
 
 def test_depth_varies_as_the_light_that_is_absorbed_does():

@@ -269,7 +269,8 @@ def test_draws_of_several_scenes_together_are_what_each_is_alone():
     latents = model.latents.draw(together.tokens, generator=torch.Generator().manual_seed(0), draws=3).latents
     points = torch.rand(2, 400, 3, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
     density, values = model.query(model.decode(together, latents.flatten(0, 1)), points)
-    assert density.shape == (6, 400) and values.shape == (6, 400, 5)
+    assert density.shape == (6, 400)
+    assert values.shape == (6, 400, 5)
     for scene in range(2):
         encoded = model.encode(views[scene])
         for draw in range(3):

@@ -58,7 +58,7 @@ class ActiveField:
             return kept[1]
         _, encoded = self._encode(version)
         execution = Execution(config.precision, config.compiled)
-        drawn = DrawnFields.of_seeds(self.model, encoded, config.samples, execution)
+        drawn = DrawnFields.of_seeds(self.model, encoded, range(config.samples), execution)
         self._drawn = (key, drawn)
         return drawn
 

@@ -169,6 +169,10 @@ class VNPModel(Model):
             raise DataError("the model has seen no views yet: set_context first")
         return self._active.field(self.config)
 
+    def drawn_fields(self) -> DrawnFields | None:
+        """The draws that `samples` asks for, of the active context; None where there are none."""
+        return None if self._active is None else self._active.drawn(self.config)
+
     # -- training ------------------------------------------------------------------------------------------
 
     def forward(
@@ -272,7 +276,7 @@ class VNPModel(Model):
         spans: Float[Tensor, "R 2"] | None,
     ) -> dict[str, Tensor]:
         """What several draws of the latents say, and how far they and the truth may lie apart."""
-        drawn = None if self._active is None else self._active.drawn(self.config)
+        drawn = self.drawn_fields()
         if drawn is None:
             return {}
         if spans is None:
