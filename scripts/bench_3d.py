@@ -4,6 +4,15 @@
         --splits test test_author --output docs/results/furniture.json --sheet docs/results/furniture.png
 
 Each corpus of --data has its pairs in data/pairs/NAME.json. Without --weights, only the baselines are scored.
+With --draws the models say how far the truth may lie from their pictures, and are scored for it, rivals too:
+
+    python scripts/bench_3d.py --weights furniture --draws 16 --rivals furniture-deterministic \
+        --data furniture:outputs/scenes/furniture64 furniture-unseen:outputs/scenes/furniture64 \
+        --output docs/results/furniture-uncertainty.json
+
+`furniture-unseen` are pairs whose queries look at the side that no context view shows. Sigmas of
+`NAME scaled` are multiplied by the one factor that fits scenes of the split `val` best, at all numbers of
+views together.
 """
 
 from collections.abc import Sequence
@@ -17,14 +26,26 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from vnp_core.errors import ConfigError, exit_on_error, with_exit_codes
-from vnp_core.results import Row, Stopwatch, write_results
+from vnp_core.results import Row, Stopwatch, mean_row, write_results
 from vnp_core.tables import markdown_table
 from vnp_nerf.baselines import MeanPicture, NearestObject, NearestView, WhitePicture
 from vnp_nerf.console import Voice
 from vnp_nerf.contact_sheets import Panel, case_row, contact_sheet, write_png
+from vnp_nerf.distributions import (
+    ConstantSigma,
+    DistributionPredictor,
+    DrawingPredictor,
+    Ensemble,
+    ScaledPredictor,
+    evaluate_distributions,
+    fit_constant_sigma,
+    fit_scale,
+)
 from vnp_nerf.evaluation import ModelPredictor, Predictor, cases_of, evaluate
 from vnp_nerf.library import load_model, weights_path
-from vnp_nerf.pairs import Pairs, read_pairs
+from vnp_nerf.pairs import Pairs, make_pairs, read_pairs
+from vnp_nerf.prediction import check_draws
+from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.readers import Collection, open_collection
 
 PAIRS_FOLDER = Path(__file__).resolve().parents[1] / "data" / "pairs"
@@ -44,6 +65,14 @@ class Bench3D:
     """Numbers of context views."""
     limit: int | None = None
     """Only the first objects of each split."""
+    draws: int = 0
+    """Score the uncertainty of so many draws of the first weights' latents; 0 scores none."""
+    rivals: tuple[str, ...] = ()
+    """Further weights whose uncertainty is scored: one made without latents is scored at its mean."""
+    ensemble: tuple[str, ...] = ()
+    """Weights that together are scored as one rival, a draw each."""
+    calibration_objects: int = 12
+    """Objects of the split `val` that factors on sigma are fitted to."""
     baselines: bool = True
     """Score white, the mean training picture and the nearest context view as well."""
     lookup: bool = False
@@ -101,6 +130,66 @@ def baselines_of(corpus: Corpus, config: Bench3D, voice: Voice) -> list[Predicto
     return found
 
 
+def drawing_predictor(name: str, draws: int, device: str) -> DrawingPredictor:
+    """Weights by name, to be asked for their uncertainty: at draws, or at the mean of a model without."""
+    model, _ = load_model(name)
+    stem = weights_path(name).stem
+    if not isinstance(model, RadianceModel):
+        raise ConfigError(
+            f"{stem} has no noise, so it cannot say how far the truth may lie from its pictures"
+        )
+    return DrawingPredictor(stem, model.to(device), draws if model.config.train_draws else 0, device)
+
+
+def uncertainty_rows(corpora: Sequence[Corpus], config: Bench3D, voice: Voice) -> list[Row]:
+    """Scores of the first weights' uncertainty, of its rivals', and of all with a factor on their sigmas."""
+    ours = drawing_predictor(config.weights[0], config.draws, config.device)
+    rivals = [drawing_predictor(name, config.draws, config.device) for name in config.rivals]
+    plain: list[DistributionPredictor] = [ours, *rivals]
+    if config.ensemble:
+        members = [drawing_predictor(name, 0, config.device) for name in config.ensemble]
+        plain.append(Ensemble("ensemble", members))
+    validation = make_pairs(
+        corpora[0].collection,
+        "val",
+        "",
+        ["val"],
+        contexts=max(config.views),
+        queries=1,
+        limit=config.calibration_objects,
+    )
+    cases = list(cases_of(corpora[0].collection, validation, "val"))
+    rows: list[Row] = []
+    scaled: list[DistributionPredictor] = []
+    with voice.progress("factors on sigma", "predictors", len(plain)) as report:
+        for done, predictor in enumerate(plain, start=1):
+            factor = fit_scale(predictor, cases, config.views).factor
+            scaled.append(ScaledPredictor(f"{predictor.name} scaled", predictor, factor))
+            rows.append(
+                mean_row(predictor.name, corpora[0].pairs.corpus, "val", "", "sigma_factor", [factor])
+            )
+            report(done)
+    at_mean = ModelPredictor(ours.name, ours.model, config.device)
+    for name, alone in (("constant sigma", False), ("constant sigma fg", True)):
+        sigma = fit_constant_sigma(at_mean, cases, config.views, alone)
+        scaled.append(ConstantSigma(name, at_mean, sigma))
+        rows.append(mean_row(name, corpora[0].pairs.corpus, "val", "", "sigma", [sigma]))
+    for corpus in corpora:
+        for split in corpus.splits:
+            total = len(list(corpus.pairs.scenes[split])[: config.limit])
+            with voice.progress(f"{corpus.pairs.corpus}, {split}, uncertainty", "objects", total) as report:
+                rows += evaluate_distributions(
+                    [*plain, *scaled],
+                    corpus.collection,
+                    corpus.pairs,
+                    [split],
+                    config.views,
+                    limit=config.limit,
+                    on_case=lambda _, done, report=report: report(done),
+                )
+    return rows
+
+
 def print_tables(rows: Sequence[Row], console: Console) -> None:
     """One table a corpus and metric."""
     for task in dict.fromkeys(row.task for row in rows):
@@ -114,6 +203,9 @@ def print_tables(rows: Sequence[Row], console: Console) -> None:
 def main(config: Bench3D) -> None:
     console, voice = Console(), Voice()
     stopwatch = Stopwatch("bench_3d", config.seed, config.device)
+    check_draws(config.draws)
+    if config.draws and not config.weights:
+        raise ConfigError("--draws asks for the uncertainty of weights: name them by --weights")
     corpora = [open_corpus(data, config.pairs, config.splits) for data in config.data]
     models: list[ModelPredictor] = []
     for name in config.weights:
@@ -138,6 +230,8 @@ def main(config: Bench3D) -> None:
             if config.sheet is not None and models:
                 cases = cases_of(corpus.collection, corpus.pairs, split, config.sheet_objects)
                 panels += [case_row(models[0], case, config.sheet_views) for case in cases]
+    if config.draws:
+        rows += uncertainty_rows(corpora, config, voice)
     print_tables(rows, console)
     write_results(config.output, stopwatch.results(rows))
     console.print(f"\nresults: {config.output}")

@@ -16,6 +16,7 @@ from vnp_core.errors import ConfigError, DataError, SceneNotFoundError, ViewCoun
 from vnp_nerf.augmentation import Augmentation
 from vnp_nerf.cameras import pixel_rays
 from vnp_nerf.readers import ReadOptions
+from vnp_nerf.rendering import over
 from vnp_nerf.scene import Scene
 from vnp_nerf.scene_cache import SceneCache
 from vnp_nerf.views import Views, unit_range
@@ -78,6 +79,11 @@ class TrainBatch:
     directions: Float[Tensor, "B R 3"]
     rgba: Float[Tensor, "B R 4"]
     scene_names: list[str]
+
+    def colours_over(self, background: Float[Tensor, "B R 3"]) -> Float[Tensor, "B R 3"]:
+        """The rays' true colours over a background."""
+        alpha = self.rgba[..., 3]
+        return over(self.rgba[..., :3] * alpha[..., None], alpha, background)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "TrainBatch":
         """The same batch on another device."""

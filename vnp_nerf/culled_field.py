@@ -7,6 +7,7 @@ the context and on the point alone.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +70,29 @@ class DrawnFields:
         latents = model.latents.draw(encoded.tokens, generator=generator, draws=draws).latents
         return cls.of(model, model.decode(encoded, latents[0]), execution=execution)
 
+    @classmethod
+    @torch.no_grad()
+    def of_seeds(
+        cls,
+        model: RadianceModel,
+        encoded: Encoded,
+        seeds: Sequence[int | None],
+        execution: Execution = _PLAIN,
+        culled: bool = True,
+    ) -> "DrawnFields":
+        """The draws of some seeds, each of which is what that seed alone gives; None is the mean.
+
+        Without `culled` no space is found to be empty beforehand, which a few small pictures do not repay.
+        """
+        # Generators of the CPU's: the same latents on every device.
+        generators = [None if seed is None else Generator().manual_seed(seed) for seed in seeds]
+        drawn = [model.latents.draw(encoded.tokens, generator=each).latents[:, 0] for each in generators]
+        decoded = model.decode(encoded, torch.cat(drawn))
+        if culled:
+            return cls.of(model, decoded, execution=execution)
+        everywhere = OccupancyGrid.full(model.config.radius, encoded.rotation.device)
+        return cls(model, decoded, everywhere, execution)
+
     @property
     def ray_bytes(self) -> int:
         """About how much memory one ray takes while it is rendered."""
@@ -84,6 +108,13 @@ class DrawnFields:
             raise ConfigError(
                 "this model's colour depends on the viewing direction: pass directions with points"
             )
+        density, values = self.query(points, directions)
+        return density, values[..., :3]
+
+    def query(
+        self, points: Float[Tensor, "N 3"], directions: Float[Tensor, "N 3"] | None
+    ) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N C"]]:
+        """Density and all that is rendered of points: see `RadianceModel.network_at`."""
         wanted = self.occupancy.contains(points)
         return _ask(self.model, self.decoded, points, directions, wanted, self.execution)
 
@@ -99,19 +130,20 @@ class DrawnFields:
         near, far = ball_span(origins, directions, model.config.radius)
         hit = self.occupancy.touches(origins, directions, near, far).nonzero()[:, 0]
         behind = background if isinstance(background, str) or background.ndim == 1 else background[:, None]
-        nothing = Rendering.nothing(far[:, None].expand(-1, self.decoded.draws), behind)
+        each = far[:, None].expand(-1, self.decoded.draws)
+        nothing = Rendering.nothing(each, behind, noise=model.config.noise)
         if len(hit) == 0:
             return nothing
         origins, directions = origins[hit], directions[hit]
         near, end = (part[0] for part in model.spans(self.decoded.encoded, origins[None], directions[None]))
         edges = stratified_edges(near, end, model.config.render_samples)
-        density, rgb = self._march(origins, directions, edges)
+        density, values = self._march(origins, directions, edges)
         if model.config.importance_samples:
             # The draws share their samples: where any of them has found something.
             weights = ray_weights(density, edges[:, None]).mean(1)
             edges = importance_edges(edges, weights, model.config.importance_samples)
-            density, rgb = self._march(origins, directions, edges)
-        seen = composite(density, rgb, edges[:, None], background_of(behind, hit), far[hit, None])
+            density, values = self._march(origins, directions, edges)
+        seen = composite(density, values, edges[:, None], background_of(behind, hit), far[hit, None])
         return nothing.put(hit, seen)
 
     def _march(
@@ -119,12 +151,14 @@ class DrawnFields:
         origins: Float[Tensor, "R 3"],
         directions: Float[Tensor, "R 3"],
         edges: Float[Tensor, "R S+1"],
-    ) -> tuple[Float[Tensor, "R K S"], Float[Tensor, "R K S 3"]]:
-        """Density and colour at the middles of the intervals, 0 where they are empty or out of sight."""
+    ) -> tuple[Float[Tensor, "R K S"], Float[Tensor, "R K S C"]]:
+        """Density, colour and noise at the middles of the intervals, 0 where they are empty or out of
+        sight.
+        """
         rays, samples, draws = len(edges), edges.shape[1] - 1, self.decoded.draws
         middles, lengths = (edges[:, 1:] + edges[:, :-1]) / 2, edges[:, 1:] - edges[:, :-1]
         density = edges.new_zeros(rays, draws, samples)
-        rgb = edges.new_zeros(rays, draws, samples, 3)
+        values = edges.new_zeros(rays, draws, samples, self.model.channels)
         thickness = edges.new_zeros(rays, draws)
         lit = torch.arange(rays, device=edges.device)
         for start in range(0, samples, _BLOCK):
@@ -132,18 +166,18 @@ class DrawnFields:
             towards = directions[lit, None]
             points = origins[lit, None] + middles[lit, block, None] * towards
             size = points.shape[1]
-            here, colour = self.density_colour(
+            here, rendered = self.query(
                 rearrange(points, "R S xyz -> (R S) xyz"),
                 rearrange(towards.expand_as(points), "R S xyz -> (R S) xyz"),
             )
             here = rearrange(here, "K (R S) -> R K S", S=size)
             density[lit, :, block] = here
-            rgb[lit, :, block] = rearrange(colour, "K (R S) rgb -> R K S rgb", S=size)
+            values[lit, :, block] = rearrange(rendered, "K (R S) C -> R K S C", S=size)
             thickness[lit] += (here * lengths[lit, None, block]).sum(-1)
             lit = lit[thickness[lit].amin(1) < _OPAQUE]
             if len(lit) == 0:
                 break
-        return density, rgb
+        return density, values
 
 
 class CulledField:
@@ -183,17 +217,17 @@ def _ask(
     directions: Float[Tensor, "N 3"] | None,
     wanted: Bool[Tensor, "N"],
     execution: Execution,
-) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N 3"]]:
+) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N C"]]:
     """What the networks make of the wanted points; 0 for the others, and for those that a mask rules out."""
     density = points.new_zeros(decoded.draws, len(points))
-    rgb = points.new_zeros(decoded.draws, len(points), 3)
+    values = points.new_zeros(decoded.draws, len(points), model.channels)
     index = wanted.nonzero()[:, 0]
     index = index[model.may_be_filled(decoded.encoded, points[None, index])[0]]
     towards = None
     for part, padded in execution.blocks(index, decoded.draws):
         if directions is not None and model.config.view_directions:
             towards = directions[None, padded]
-        of_part, colour = execution.ask(model, decoded, points[None, padded], towards)
+        of_part, rendered = execution.ask(model, decoded, points[None, padded], towards)
         density[:, part] = of_part[:, : len(part)]
-        rgb[:, part] = colour[:, : len(part)]
-    return density, rgb
+        values[:, part] = rendered[:, : len(part)]
+    return density, values

@@ -21,7 +21,7 @@ from vnp_nerf.image_metrics import foreground, over_white, picture_scores
 from vnp_nerf.pairs import Pairs, ScenePairs, paired_scenes
 from vnp_nerf.protocol import SceneModel
 from vnp_nerf.readers import Collection
-from vnp_nerf.rendering import Rendering, render_picture
+from vnp_nerf.rendering import RayRenderer, Rendering, render_picture
 from vnp_nerf.scene import Scene
 from vnp_nerf.views import Views
 
@@ -89,18 +89,23 @@ class ModelPredictor:
     def render(self, case: Case, count: int) -> list[Rendering]:
         """Everything that the model renders of the query views, on the CPU."""
         field = self.model.infer_field(self.model.encode(case.first_views(count).to(self.device)))
-        query = case.query.to(self.device)
-        cameras = zip(query.camera_to_world[0], query.intrinsics[0], query.sizes[0].tolist(), strict=True)
-        return [
-            render_picture(field, pose, intrinsics, height, width, chunk=RAYS).map(
-                lambda part: part.float().cpu()
-            )
-            for pose, intrinsics, (height, width) in cameras
-        ]
+        return query_pictures(field, case, self.device)
 
     def predict(self, case: Case, count: int) -> list[Float[Tensor, "H W 3"]]:
         """The rendered colours."""
         return [rendering.rgb for rendering in self.render(case, count)]
+
+
+def query_pictures(field: RayRenderer, case: Case, device: torch.device) -> list[Rendering]:
+    """What a field shows of a case's query views, on the CPU."""
+    query = case.query.to(device)
+    cameras = zip(query.camera_to_world[0], query.intrinsics[0], query.sizes[0].tolist(), strict=True)
+    return [
+        render_picture(field, pose, intrinsics, height, width, chunk=RAYS).map(
+            lambda part: part.float().cpu()
+        )
+        for pose, intrinsics, (height, width) in cameras
+    ]
 
 
 def cases_of(collection: Collection, pairs: Pairs, split: str, limit: int | None = None) -> Iterator[Case]:
@@ -158,10 +163,11 @@ def score_case(predictor: Predictor, case: Case, count: int) -> dict[str, float]
             pictures, pictures_over_white(case.query), foregrounds(case.query), strict=True
         )
     ]
-    means = {metric: _mean([scores[metric] for scores in each]) for metric in each[0]}
+    means = {metric: mean_of_known([scores[metric] for scores in each]) for metric in each[0]}
     return {**means, "seconds": seconds}
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_of_known(values: Sequence[float]) -> float:
+    """The mean of what is not NaN; NaN where nothing is left."""
     kept = [value for value in values if not math.isnan(value)]
     return math.fsum(kept) / len(kept) if kept else math.nan

@@ -57,7 +57,7 @@ class Execution:
         decoded: Decoded,
         points: Float[Tensor, "B N 3"],
         directions: Float[Tensor, "B N 3"] | None,
-    ) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N 3"]]:
+    ) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N C"]]:
         """`RadianceModel.network_at`, run this way."""
         network_at: Any = _compiled() if self.compiled else RadianceModel.network_at
         with torch.autocast(points.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):

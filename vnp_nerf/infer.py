@@ -39,6 +39,7 @@ from vnp_nerf.face.run_file import read_run_config, say_where_it_is_from
 from vnp_nerf.face.trainer import VNPTrainerConfig
 from vnp_nerf.library import build_model, fitting_config, weights_path
 from vnp_nerf.paper import PaperConfig
+from vnp_nerf.prediction import check_draws
 from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.readers import ReadOptions
 from vnp_nerf.views import Views
@@ -74,6 +75,11 @@ class Infer:
     """The run directory to write; outputs/SCENE/vnp-infer/TIMESTAMP by default."""
     draw: int | None = None
     """Seed of one draw of the latents; their mean, the single best guess, by default."""
+    samples: int = 4
+    """How many draws of the latents the tools compare, for rgb_std, depth_std, accumulation_std, epistemic
+    and sample_0, sample_1, ... among their outputs; 0 for none, which makes each picture several times
+    faster.
+    """
     bake: int | None = None
     """Also write the field on a grid of so many points a side, 2 to 256: faster to look at on a CPU."""
     precision: Precision = "float32"
@@ -110,6 +116,7 @@ def infer(options: Infer, voice: Voice | None = None) -> Path:
     Raises a `VNPError`, and writes nothing, for bad input.
     """
     voice = voice or Voice(Speech(quiet=True))
+    check_draws(options.samples)
     source = _source(options)
     config = source.config
     parser = _parser(options)
@@ -126,6 +133,7 @@ def infer(options: Infer, voice: Voice | None = None) -> Path:
     config.pipeline.datamanager.data = parser.config.data
     config.pipeline.datamanager.dataparser = parser.config
     config.pipeline.model.draw, config.pipeline.model.precision = options.draw, options.precision
+    config.pipeline.model.samples = options.samples
     config.relative_model_dir = Path("nerfstudio_models") if source.folder is None else source.folder
     partial = run_dir.with_name(f".{run_dir.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)

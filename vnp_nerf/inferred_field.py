@@ -12,12 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from vnp_core.errors import CameraError, ConfigError, MissingDependencyError
-from vnp_nerf.cameras import Cameras
+from vnp_nerf.cameras import Cameras, picture_rays
 from vnp_nerf.culled_field import CulledField, DrawnFields
 from vnp_nerf.exporting import field_to_grid, grid_to_mesh
 from vnp_nerf.frames import Similarity
 from vnp_nerf.given_cameras import GivenNumbers, pinhole_cameras
+from vnp_nerf.prediction import Prediction, check_draws
 from vnp_nerf.radiance import Encoded, RadianceField, RadianceModel
+from vnp_nerf.ray_sampling import ball_span
 from vnp_nerf.rendering import Background, RayRenderer, Rendering, render_picture
 
 if TYPE_CHECKING:
@@ -33,14 +35,18 @@ class RenderedPicture:
 
     rgb: over the background, 0 to 1. accumulation: share of the light that the object absorbs, 0 to 1.
     depth: expected distance along the ray through the pixel, in the poses' unit of length; where nothing is
-    absorbed, that of the far end of the object's ball. sigma: standard deviation of the colour over draws of
-    the latents (0 to 1; root mean square of red, green and blue); None where no draws were compared.
+    absorbed, that of the far end of the object's ball. sigma: standard deviation of the colour that the model
+    expects (0 to 1; root mean square of red, green and blue), noise included where it tells of any.
+    epistemic: the part of it by which draws of the latents differ. depth_sigma: of the depth of what is
+    absorbed. These three are None where no draws were compared.
     """
 
     rgb: Float[Tensor, "H W 3"]
     accumulation: Float[Tensor, "H W"]
     depth: Float[Tensor, "H W"]
-    sigma: Float[Tensor, "H W"] | None
+    sigma: Float[Tensor, "H W"] | None = None
+    epistemic: Float[Tensor, "H W"] | None = None
+    depth_sigma: Float[Tensor, "H W"] | None = None
 
     def image(self) -> Image.Image:
         """The colours as a PIL picture, which notebooks show and which can be saved."""
@@ -88,13 +94,15 @@ class InferredField:
         """
         lens = {"focal": focal, "field_of_view": field_of_view, "intrinsics": intrinsics}
         seen_from = self.frame.apply_cameras(self._chosen(camera, size, lens))
-        _check_draws(draws)
+        check_draws(draws)
         seen = self._look(self._shown, seen_from, background)
-        sigma = None
-        if draws and self.seed is None:
-            drawn = self._look(self._drawn(draws), seen_from, background).rgb  # [H, W, K, 3]
-            sigma = drawn.var(dim=2).mean(dim=-1).sqrt()
-        return RenderedPicture(seen.rgb, seen.alpha, seen.depth / self.frame.scale, sigma)
+        picture = RenderedPicture(seen.rgb, seen.alpha, seen.depth / self.frame.scale)
+        if not draws or self.seed is not None:
+            return picture
+        drawn = self._look(self._drawn(draws), seen_from, background)  # [H, W, K, ...]
+        told = Prediction.of_draws(drawn, self._far(seen_from))
+        depth_sigma = told.depth_std / self.frame.scale
+        return replace(picture, sigma=told.rgb_std, epistemic=told.epistemic, depth_sigma=depth_sigma)
 
     def sample(self, count: int, seed: int = 0) -> list["InferredField"]:
         """Fields of single draws of the latents: of the seeds `seed`, `seed` + 1, ...
@@ -123,7 +131,7 @@ class InferredField:
             raise MissingDependencyError(
                 "trimesh is not installed, and meshes in Python need it: pip install trimesh"
             ) from error
-        _check_draws(draws)
+        check_draws(draws)
         drawn = self.sample(draws) if draws and self.seed is None else []
         grid = field_to_grid(
             self._shown,
@@ -188,12 +196,15 @@ class InferredField:
     def _drawn(self, draws: int) -> DrawnFields:
         """The draws of seeds 0, 1, ..., to be looked at together; kept for the next picture."""
         if draws not in self._kept:
-            tokens, latents = self.encoded.tokens, self.model.latents
-            seeds = [torch.Generator().manual_seed(seed) for seed in range(draws)]
-            drawn = torch.cat([latents.draw(tokens, generator=seed).latents[:, 0] for seed in seeds])
             self._kept.clear()
-            self._kept[draws] = DrawnFields.of(self.model, self.model.decode(self.encoded, drawn))
+            self._kept[draws] = DrawnFields.of_seeds(self.model, self.encoded, range(draws))
         return self._kept[draws]
+
+    def _far(self, camera: Cameras) -> Float[Tensor, "H W"]:
+        """Where the rays leave the object's ball, model units."""
+        height, width = camera.sizes[0].tolist()
+        rays = picture_rays(camera.camera_to_world[0], camera.intrinsics[0], height, width)
+        return ball_span(*rays, self.model.config.radius)[1]
 
     @torch.no_grad()
     def _look(self, field: RayRenderer, camera: Cameras, background: Background) -> Rendering:
@@ -206,8 +217,3 @@ class InferredField:
         pose, lens = camera.camera_to_world[0].to(device), camera.intrinsics[0].to(device)
         seen = render_picture(field, pose, lens, height, width, background=background)
         return seen.map(lambda part: part.float().cpu())
-
-
-def _check_draws(draws: int) -> None:
-    if draws < 0 or draws == 1:
-        raise ConfigError(f"{draws} draws have no spread: give 0, or 2 or more.")

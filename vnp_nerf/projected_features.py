@@ -180,17 +180,21 @@ class ColourBlend(nn.Module):
         self.key_width = key_width
 
     def forward(
-        self, state: Float[Tensor, "B N D"], evidence: LocalEvidence | None
-    ) -> Float[Tensor, "B N 3"]:
-        """Colours, 0 to 1, float32."""
+        self, state: Float[Tensor, "B*K N D"], evidence: LocalEvidence | None
+    ) -> Float[Tensor, "B*K N 3"]:
+        """Colours, 0 to 1, float32; the K draws of a scene share its evidence."""
         own = self.own(state).float()
         colour = torch.sigmoid(own[..., :3])
         if evidence is None:
             return colour
-        # Written out: as a batched matrix product this is B * N products of 1 x 16 by 16 x V.
-        scores = (self.query(state)[:, None] * self.key(evidence.states)).float().sum(-1)  # [B, V, N]
-        scores = (scores / self.key_width**0.5).masked_fill(~evidence.seen, -torch.inf)
-        weights = torch.softmax(torch.cat([own[..., 3][:, None], scores], dim=1), dim=1)  # [B, 1 + V, N]
-        seen = evidence.colours.float().expand(len(state), -1, -1, -1)  # one scene's, for each of its draws
-        colours = torch.cat([colour[:, None], seen], dim=1)
-        return (weights[..., None] * colours).sum(1)
+        scenes = len(evidence.colours)
+        by_scene = "(B K) N D -> B K 1 N D"
+        query, key = rearrange(self.query(state), by_scene, B=scenes), self.key(evidence.states)
+        # Written out: as a batched matrix product this is B * K * N products of 1 x 16 by 16 x V.
+        scores = (query * key[:, None]).float().sum(-1) / self.key_width**0.5  # [B, K, V, N]
+        scores = scores.masked_fill(~evidence.seen[:, None], -torch.inf)
+        own_score = rearrange(own[..., 3], "(B K) N -> B K 1 N", B=scenes)
+        weights = torch.softmax(torch.cat([own_score, scores], dim=2), dim=2)  # [B, K, 1 + V, N]
+        seen = (weights[:, :, 1:, :, None] * evidence.colours.float()[:, None]).sum(2)
+        blended = weights[:, :, 0, :, None] * rearrange(colour, "(B K) N rgb -> B K N rgb", B=scenes) + seen
+        return rearrange(blended, "B K N rgb -> (B K) N rgb")

@@ -12,28 +12,34 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vnp_core.attention import CrossAttentionBlock, KeysValues
+from vnp_core.decoder import per_draw
 from vnp_core.encoder import BottleneckEncoder
 from vnp_core.errors import ConfigError
 from vnp_core.fourier import fourier_features, octave_frequencies
 from vnp_core.latents import LatentHierarchy
 from vnp_core.modulation import ModulatedWeights
-from vnp_core.objectives import BetaSchedule, free_bits
 from vnp_core.tokens import Tokens
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.canvas import Canvases, make_canvases
 from vnp_nerf.feature_planes import PlaneDecoder, read_planes
 from vnp_nerf.field_network import FieldNetwork
+from vnp_nerf.pixel_noise import (
+    NoiseHead,
+    draw_spread,
+    negative_log_likelihoods,
+    pixel_distribution,
+)
 from vnp_nerf.projected_features import ColourBlend, LocalMaps, ProjectedFeatures
 from vnp_nerf.projection import turn
 from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span, importance_edges, stratified_edges
 from vnp_nerf.ray_tokens import RayTokenizer, pixel_channels
 from vnp_nerf.reflection import reflected_views
-from vnp_nerf.rendering import Background, Rendering, background_of, composite, over, ray_weights
+from vnp_nerf.rendering import Background, Rendering, background_of, composite, ray_weights
 from vnp_nerf.views import Views
 from vnp_nerf.visual_hull import VisualHull
 
@@ -55,13 +61,13 @@ class Encoded:
 
 @dataclass
 class Decoded:
-    """All that depends on the context and one draw of each of B scenes; or on B draws of the only scene."""
+    """All that depends on the context and K draws of each of B scenes, scene by scene."""
 
     encoded: Encoded
-    planes: Float[Tensor, "B 3 C P P"] | None
+    planes: Float[Tensor, "B*K 3 C P P"] | None
     weights: list[ModulatedWeights]
     draws: int
-    """B."""
+    """K."""
 
 
 class RadianceModel(nn.Module):
@@ -98,7 +104,11 @@ class RadianceModel(nn.Module):
                 CrossAttentionBlock(width, 4, 2 * width, encoder.width) for _ in range(config.point_layers)
             )
         self.blend = ColourBlend(width + 3 * config.view_directions, config.local_width)
-        self.kl_schedule = BetaSchedule(config.kl_weight, config.kl_ramp)
+        self.channels = 3
+        """What is rendered of a point: its colour, and with `config.noise` that of colour and opacity."""
+        if config.noise:
+            self.noise = NoiseHead(width)
+            self.channels = 5
 
     def tokens(self, canvases: Canvases, rotation: Float[Tensor, "B 3 3"]) -> Tokens:
         """Encoded tokens of views on canvases."""
@@ -137,22 +147,22 @@ class RadianceModel(nn.Module):
     def _point_keys(self, tokens: Tokens) -> list[KeysValues]:
         return [cast(CrossAttentionBlock, block).keys_values(tokens.values) for block in self.points]
 
-    def decode(self, encoded: Encoded, latents: Float[Tensor, "B L Z"]) -> Decoded:
-        """Everything that depends on the context and one draw of the latents, or on B draws of one scene."""
-        planes = None
+    def decode(self, encoded: Encoded, latents: Float[Tensor, "B*K L Z"]) -> Decoded:
+        """Everything that depends on the context and K draws of the latents of each scene, scene by scene."""
+        planes, rows = None, len(latents)
         if encoded.plane_keys is not None:
-            joined = rearrange(latents, "B L Z -> B (L Z)")
-            keys = [_shared(kv, len(latents)) for kv in encoded.plane_keys]
-            planes = self.planes(keys, encoded.tokens.mask, joined)
-        return Decoded(encoded, planes, self.network.modulate(latents), len(latents))
+            joined = rearrange(latents, "BK L Z -> BK (L Z)")
+            keys = [_shared(kv, rows) for kv in encoded.plane_keys]
+            planes = self.planes(keys, per_draw(encoded.tokens.mask, rows), joined)
+        return Decoded(encoded, planes, self.network.modulate(latents), rows // len(encoded.rotation))
 
     def query(
         self,
         decoded: Decoded,
         points: Float[Tensor, "B N 3"],
         directions: Float[Tensor, "B N 3"] | None = None,
-    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
-        """Density and colour at points of the model frame.
+    ) -> tuple[Float[Tensor, "B*K N"], Float[Tensor, "B*K N C"]]:
+        """Density and what is rendered at points of the model frame: see `network_at`.
 
         Points outside the object's ball, and those that a mask rules out, are empty and black and cost
         nothing: the others are packed together, padded to the largest count of any scene, and on to a
@@ -171,10 +181,10 @@ class RadianceModel(nn.Module):
         packed[scene, slot] = point
         index = repeat(packed, "B M -> B M xyz", xyz=3)
         towards = None if directions is None else directions.gather(1, index)
-        density, rgb = self.network_at(decoded, points.gather(1, index), towards)
+        density, values = self.network_at(decoded, points.gather(1, index), towards)
         return (
-            density.new_zeros(keep.shape).index_put((scene, point), density[scene, slot]),
-            rgb.new_zeros(*keep.shape, 3).index_put((scene, point), rgb[scene, slot]),
+            _unpacked(density, decoded.draws, (scene, point, slot), keep.shape),
+            _unpacked(values, decoded.draws, (scene, point, slot), keep.shape),
         )
 
     def may_be_filled(self, encoded: Encoded, points: Float[Tensor, "B N 3"]) -> Bool[Tensor, "B N"]:
@@ -184,12 +194,14 @@ class RadianceModel(nn.Module):
 
     def network_at(
         self, decoded: Decoded, points: Float[Tensor, "B N 3"], directions: Float[Tensor, "B N 3"] | None
-    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
+    ) -> tuple[Float[Tensor, "B*K N"], Float[Tensor, "B*K N C"]]:
         """What the networks make of points: everything that can be read at them, then the modulated MLP.
 
-        Points of one scene may be asked of several draws: what no latent touches is read once.
+        C is 3, the colour, or 5 with `config.noise`: then the noise of colour and of opacity follow. Points
+        of one scene are asked of all of its draws: what no latent touches is read once.
         """
-        encoded, config, draws = decoded.encoded, self.config, decoded.draws
+        encoded, config = decoded.encoded, self.config
+        rows = len(points) * decoded.draws
         turned = turn(encoded.rotation, points)
         read = [
             turned,
@@ -198,21 +210,23 @@ class RadianceModel(nn.Module):
             ),
         ]
         if decoded.planes is not None:
-            read.append(read_planes(decoded.planes, (turned / config.radius).expand(draws, -1, -1)))
+            read.append(read_planes(decoded.planes, per_draw(turned / config.radius, rows)))
         evidence = None
         if encoded.local is not None:
             evidence = self.local(encoded.local, points)
             read.append(evidence.pooled)
-        read = [part.to(read[-1].dtype).expand(draws, -1, -1) for part in read]
+        read = [per_draw(part.to(read[-1].dtype), rows) for part in read]
         state = self.network(torch.cat(read, dim=-1), decoded.weights)
         if encoded.point_keys is not None:
             for block, kv in zip(self.points, encoded.point_keys, strict=True):
-                state = block(state, _shared(kv, draws), encoded.tokens.mask)
+                state = block(state, _shared(kv, rows), per_draw(encoded.tokens.mask, rows))
         density = self.network.density_of(state)
+        noise = self.noise(state) if config.noise else None
         if config.view_directions and directions is not None:
-            towards = turn(encoded.rotation, directions).to(state.dtype).expand(draws, -1, -1)
-            state = torch.cat([state, towards], dim=-1)
-        return density, self.blend(state, evidence)
+            towards = turn(encoded.rotation, directions).to(state.dtype)
+            state = torch.cat([state, per_draw(towards, rows)], dim=-1)
+        colour = self.blend(state, evidence)
+        return density, colour if noise is None else torch.cat([colour, noise], dim=-1)
 
     def infer_field(self, encoded: Encoded, *, generator: torch.Generator | None = None) -> "RadianceField":
         """The field at the latents' mean, or at one draw under a generator. One scene."""
@@ -238,55 +252,95 @@ class RadianceModel(nn.Module):
         return rearrange(torch.stack(rows, dim=-1), "B (i j) -> B i j", i=3)
 
     def train_outputs(self, batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Renders the batch's rays: posterior draws for some scenes, the prior's mean for the others."""
+        """Renders the batch's rays at the latents' mean and at `config.train_draws` draws from the prior."""
         device = batch.origins.device
+        background = torch.rand(*batch.origins.shape, generator=generator, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bfloat16):
             encoded = self.encode(batch.context)
-            # The first scenes train at the prior's mean and need no posterior; one at least has it.
-            scenes = len(batch.scene_names)
-            at_prior = min(round(self.config.prior_share * scenes), scenes - 1)
-            informed = slice(at_prior, None)
-            union = batch.context.cat_views(batch.targets).select_scenes(informed)
-            posterior_tokens = self.tokens(
-                make_canvases(union, self.config.canvas), encoded.rotation[informed]
-            )
-            context_tokens = Tokens(encoded.tokens.values[informed], encoded.tokens.mask[informed])
-            posterior = self.latents.draw_with_prior(posterior_tokens, context_tokens, generator)
-            mean = self.latents.draw(encoded.tokens, generator=None)
-            latents = torch.cat([mean.latents[:at_prior, 0], posterior.latents[:, 0]])
-            decoded = self.decode(encoded, latents)
-            near, far = self.spans(encoded, batch.origins, batch.directions)
-            edges = stratified_edges(near, far, self.config.train_samples, generator)
-            density, rgb = self._query_rays(decoded, batch.origins, batch.directions, edges)
-        background = torch.rand(*batch.origins.shape, generator=generator, device=device)
-        rendering = composite(density, rgb, edges, background)
-        return {
-            "rgb": rendering.rgb,
-            "alpha": rendering.alpha,
-            "background": background,
-            "kl": posterior.kl[:, 0],
-        }
+            latents = [self.latents.draw(encoded.tokens).latents]
+            if draws := self.config.train_draws:
+                latents.append(self.latents.draw(encoded.tokens, generator=generator, draws=draws).latents)
+            seen = self._render_draws(encoded, torch.cat(latents, dim=1), batch, background, generator)
+        outputs = {"rgb": seen.rgb, "alpha": seen.alpha, "truth": batch.colours_over(background)}
+        if self.config.noise:
+            drawn = seen.map(lambda part: part[:, 1:]) if draws else seen
+            assert drawn.rgb_variance is not None
+            outputs["variance"] = drawn.rgb_variance
+            predicted = pixel_distribution(drawn.rgb, drawn.rgb_variance)
+            outputs["log_probs"] = predicted.log_probs(outputs["truth"])  # [B, K, R]
+        return outputs
+
+    def _render_draws(
+        self,
+        encoded: Encoded,
+        latents: Float[Tensor, "B K L Z"],
+        batch: TrainBatch,
+        background: Float[Tensor, "B R 3"],
+        generator: torch.Generator,
+    ) -> Rendering:
+        """The batch's rays [B, K, R, ...], each at samples that all draws share."""
+        decoded = self.decode(encoded, rearrange(latents, "B K L Z -> (B K) L Z"))
+        near, far = self.spans(encoded, batch.origins, batch.directions)
+        edges = stratified_edges(near, far, self.config.train_samples, generator)
+        density, values = self._query_rays(decoded, batch.origins, batch.directions, edges)
+        scenes = len(latents)
+        return composite(
+            rearrange(density, "(B K) R S -> B K R S", B=scenes),
+            rearrange(values, "(B K) R S C -> B K R S C", B=scenes),
+            edges[:, None],
+            background[:, None],
+        )
+
+    @torch.no_grad()
+    def level_spreads(
+        self, batch: TrainBatch, generator: torch.Generator, draws: int = 4
+    ) -> Float[Tensor, "L"]:
+        """`draw_spread` of draws that differ in one level alone, for each level: 0 where it is dead.
+
+        Levels above are at their means, and those below at the means that follow.
+        """
+        encoded = self.encode(batch.context)
+        noise = self.latents.noise(encoded.tokens, generator, draws)
+        spreads: list[Tensor] = []
+        for level in range(self.config.latents.levels):
+            alone = torch.zeros_like(noise)
+            alone[:, :, level] = noise[:, :, level]
+            latents = self.latents(encoded.tokens, alone).latents
+            seen = self._render_draws(encoded, latents, batch, torch.ones_like(batch.origins), generator)
+            assert seen.rgb_variance is not None
+            spreads.append(draw_spread(seen.rgb, seen.rgb_variance))
+        return torch.stack(spreads)
 
     def loss_terms(self, outputs: dict[str, Tensor], batch: TrainBatch, step: int) -> dict[str, Tensor]:
-        """Squared errors of colour over random backgrounds and of alpha; KL above its free nats."""
-        alpha = batch.rgba[..., 3]
-        truth = over(batch.rgba[..., :3] * alpha[..., None], alpha, outputs["background"])
-        return {
-            "rgb": F.mse_loss(outputs["rgb"], truth),
-            "alpha": self.config.alpha_weight * F.mse_loss(outputs["alpha"], alpha),
-            "kl": self.kl_schedule(step) * free_bits(outputs["kl"], self.config.free_nats),
+        """Squared errors of colour over random backgrounds and of alpha, at the latents' mean; of the colour
+        of the mean of draws; and with `config.noise` the negative log-likelihoods of the rays' colours, nats
+        a ray.
+        """
+        rgb = outputs["rgb"]
+        terms = {
+            "rgb": F.mse_loss(rgb[:, 0], outputs["truth"]),
+            "alpha": self.config.alpha_weight * F.mse_loss(outputs["alpha"][:, 0], batch.rgba[..., 3]),
         }
+        if self.config.train_draws:
+            terms["mean_of_draws"] = F.mse_loss(rgb[:, 1:].mean(1), outputs["truth"])
+        if "log_probs" in outputs:
+            nll = negative_log_likelihoods(outputs["log_probs"])
+            terms |= {name: self.config.likelihood_weight * value for name, value in nll.items()}
+        return terms
 
     @torch.no_grad()
     def metrics(self, outputs: dict[str, Tensor], batch: TrainBatch) -> dict[str, Tensor]:
-        """PSNR of the batch's rays over random backgrounds, dB, and the KL of each level, nats."""
-        alpha = batch.rgba[..., 3]
-        truth = over(batch.rgba[..., :3] * alpha[..., None], alpha, outputs["background"])
-        levels = outputs["kl"].mean(0)
-        return {
-            "psnr": -10 * torch.log10(F.mse_loss(outputs["rgb"], truth)),
-            **{f"kl_{level}": value for level, value in enumerate(levels)},
-        }
+        """PSNR of the batch's rays over random backgrounds, dB: at the latents' mean, and with draws of their
+        mean and of one of them; and by how much draws differ (see `draw_spread`).
+        """
+        rgb = outputs["rgb"]
+        pictures = {"psnr": rgb[:, 0]}
+        found: dict[str, Tensor] = {}
+        if self.config.train_draws:
+            pictures |= {"psnr_of_mean": rgb[:, 1:].mean(1), "psnr_of_draw": rgb[:, 1]}
+            found["spread"] = draw_spread(rgb[:, 1:], outputs["variance"])
+        errors = {name: F.mse_loss(picture, outputs["truth"]) for name, picture in pictures.items()}
+        return {**{name: -10 * torch.log10(error) for name, error in errors.items()}, **found}
 
     def spans(
         self, encoded: Encoded, origins: Float[Tensor, "B R 3"], directions: Float[Tensor, "B R 3"]
@@ -301,17 +355,17 @@ class RadianceModel(nn.Module):
         origins: Float[Tensor, "B R 3"],
         directions: Float[Tensor, "B R 3"],
         edges: Float[Tensor, "B R S+1"],
-    ) -> tuple[Float[Tensor, "B R S"], Float[Tensor, "B R S 3"]]:
+    ) -> tuple[Float[Tensor, "B*K R S"], Float[Tensor, "B*K R S C"]]:
         middles = (edges[..., 1:] + edges[..., :-1]) / 2
         points = origins[..., None, :] + middles[..., None] * directions[..., None, :]
         samples = middles.shape[-1]
         spread = None
         if self.config.view_directions:
             spread = repeat(directions, "B R xyz -> B (R S) xyz", S=samples)
-        density, rgb = self.query(decoded, rearrange(points, "B R S xyz -> B (R S) xyz"), spread)
+        density, values = self.query(decoded, rearrange(points, "B R S xyz -> B (R S) xyz"), spread)
         return (
-            rearrange(density, "B (R S) -> B R S", S=samples),
-            rearrange(rgb, "B (R S) rgb -> B R S rgb", S=samples),
+            rearrange(density, "BK (R S) -> BK R S", S=samples),
+            rearrange(values, "BK (R S) C -> BK R S C", S=samples),
         )
 
     def render_rays(
@@ -321,15 +375,17 @@ class RadianceModel(nn.Module):
         directions: Float[Tensor, "B R 3"],
         background: Background,
     ) -> Rendering:
-        """Evenly spaced samples through the ball, then importance samples by configuration."""
+        """One draw of each scene: evenly spaced samples through the ball, then importance samples by
+        configuration.
+        """
         near, far = self.spans(decoded.encoded, origins, directions)
         edges = stratified_edges(near, far, self.config.render_samples)
-        density, rgb = self._query_rays(decoded, origins, directions, edges)
+        density, values = self._query_rays(decoded, origins, directions, edges)
         if self.config.importance_samples:
             edges = importance_edges(edges, ray_weights(density, edges), self.config.importance_samples)
-            density, rgb = self._query_rays(decoded, origins, directions, edges)
+            density, values = self._query_rays(decoded, origins, directions, edges)
         _, beyond = ball_span(origins, directions, self.config.radius)
-        return composite(density, rgb, edges, background, beyond)
+        return composite(density, values, edges, background, beyond)
 
 
 class RadianceField:
@@ -352,8 +408,8 @@ class RadianceField:
     ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N 3"]]:
         """Density (1 / model unit) and colour (0 to 1) at points of the model frame."""
         spread = None if directions is None else directions[None]
-        density, rgb = self.model.query(self.decoded, points[None], spread)
-        return density[0], rgb[0]
+        density, values = self.model.query(self.decoded, points[None], spread)
+        return density[0], values[0, :, :3]
 
     def render(
         self,
@@ -365,7 +421,7 @@ class RadianceField:
         """What the rays see; rays that miss the object's ball see the background at no cost."""
         near, far = ball_span(origins, directions, self.model.config.radius)
         hit = (far > near).nonzero()[:, 0]
-        nothing = Rendering.nothing(far, background)
+        nothing = Rendering.nothing(far, background, noise=self.model.config.noise)
         if len(hit) == 0:
             return nothing
         behind = background_of(background, hit)
@@ -373,8 +429,19 @@ class RadianceField:
         return nothing.put(hit, seen.map(lambda part: part[0]))
 
 
-def _shared(context: KeysValues, draws: int) -> KeysValues:
-    """Keys and values of one scene for each of its draws, without a copy; of many scenes, as they are."""
-    if len(context.keys) == draws:
-        return context
-    return KeysValues(*(part.expand(draws, -1, -1, -1) for part in context))
+def _shared(context: KeysValues, rows: int) -> KeysValues:
+    """Keys and values of each scene for each of its draws; without a copy for one scene or one draw."""
+    return KeysValues(*(per_draw(part, rows) for part in context))
+
+
+def _unpacked(
+    packed: Float[Tensor, "B*K M *C"],
+    draws: int,
+    index: tuple[Int[Tensor, "P"], Int[Tensor, "P"], Int[Tensor, "P"]],
+    shape: torch.Size,
+) -> Float[Tensor, "B*K N *C"]:
+    """Puts the values of packed points back in their places: index is their scene, point and slot."""
+    scene, point, slot = index
+    values = packed.unflatten(0, (-1, draws)).transpose(1, 2)  # [B, M, K, *C]
+    whole = values.new_zeros(*shape, *values.shape[2:]).index_put((scene, point), values[scene, slot])
+    return whole.transpose(1, 2).flatten(0, 1)

@@ -36,7 +36,7 @@ class RadianceConfig:
         default_factory=lambda: EncoderConfig(width=192, layers=4, heads=3, hidden=384)
     )
     """Self-attention over the tokens."""
-    latents: LatentConfig = field(default_factory=lambda: LatentConfig(levels=2, dim=64, hidden=192))
+    latents: LatentConfig = field(default_factory=lambda: LatentConfig(levels=2, dim=8, hidden=192))
     """The stack of global latents."""
     plane_cells: int = 8
     """Cells a side that each plane is attended with."""
@@ -72,15 +72,13 @@ class RadianceConfig:
     """Training computes matrix products in bfloat16; rendering sums, KL and losses stay in float32."""
     alpha_weight: float = 0.2
     """Weight of the squared error of alpha in the loss."""
-    kl_weight: float = 1e-4
-    """Weight of the KL divergence, nats, at the end of its ramp."""
-    kl_ramp: int = 4000
-    """Steps over which the KL's weight rises from 0."""
-    free_nats: float = 2.0
-    """Each level may carry this much information, nats, before its KL costs anything."""
-    prior_share: float = 0.75
-    """Share of the scenes in a batch that train at the prior's mean instead of a posterior draw, as
-    rendering does.
+    noise: bool = True
+    """Points have a noise of colour and of opacity, rendered along the ray and trained by likelihood."""
+    likelihood_weight: float = 0.005
+    """Weight of the rays' negative log-likelihoods, nats a ray, beside the squared errors."""
+    train_draws: int = 4
+    """Draws of the latents of each scene that a training step compares; 0 trains at their mean alone, which
+    makes the model deterministic.
     """
 
     def __post_init__(self) -> None:
@@ -91,6 +89,10 @@ class RadianceConfig:
             raise ConfigError(
                 f"mirror_views reflects in a plane of the scene's own frame, and frame is {self.frame!r}: "
                 "set it to 'canonical'"
+            )
+        if self.train_draws and not self.noise:
+            raise ConfigError(
+                f"train_draws is {self.train_draws}, and only a likelihood compares draws: set noise to True"
             )
         if self.canvas % self.patch:
             raise ConfigError(

@@ -17,6 +17,7 @@ from torch import Tensor
 from vnp_core.errors import ConfigError
 from vnp_nerf.cameras import picture_rays
 from vnp_nerf.memory_budget import rays_at_once
+from vnp_nerf.pixel_noise import FLOOR, noise_variances
 
 _BACKGROUNDS = {"white": 1.0, "black": 0.0}
 
@@ -25,7 +26,10 @@ Background = str | Tensor
 
 @dataclass
 class Rendering:
-    """What rays see; leading axes are those of the rays."""
+    """What rays see of one draw; leading axes are those of the rays.
+
+    The variances are what the draw itself leaves open, None where the model does not tell.
+    """
 
     rgb: Float[Tensor, "*R 3"]
     """Colour over the background, 0 to 1."""
@@ -34,28 +38,42 @@ class Rendering:
     depth: Float[Tensor, "*R"]
     """Expected distance of absorption along the unit ray, in the units of the origins; the far distance where
     nothing is absorbed."""
+    rgb_variance: Float[Tensor, "*R"] | None = None
+    """Of the colour, mean over its channels."""
+    alpha_variance: Float[Tensor, "*R"] | None = None
+    """Of alpha."""
+    depth_variance: Float[Tensor, "*R"] | None = None
+    """Of the distance at which light is absorbed, among what is absorbed; 0 where nothing is."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Rendering":
         """The same function applied to each part."""
-        return Rendering(*(function(getattr(self, field.name)) for field in fields(self)))
+        return Rendering(**{name: function(part) for name, part in self._parts().items()})
+
+    def _parts(self) -> dict[str, Tensor]:
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: part for name, part in named.items() if part is not None}
 
     @classmethod
-    def nothing(cls, far: Float[Tensor, "*R"], background: Background) -> "Rendering":
-        """What rays see that meet nothing."""
+    def nothing(cls, far: Float[Tensor, "*R"], background: Background, noise: bool = False) -> "Rendering":
+        """What rays see that meet nothing; with `noise` they are as sure of it as a pixel can be."""
         alpha = torch.zeros_like(far)
-        return cls(over(alpha.new_zeros(*alpha.shape, 3), alpha, background), alpha, far.clone())
+        rgb = over(alpha.new_zeros(*alpha.shape, 3), alpha, background)
+        if not noise:
+            return cls(rgb, alpha, far.clone())
+        return cls(rgb, alpha, far.clone(), torch.full_like(far, FLOOR**2), alpha.clone(), alpha.clone())
 
     def put(self, rows: Int[Tensor, "H"], seen: "Rendering") -> "Rendering":
         """The same with other values in some rows of the first axis."""
-        parts = [(getattr(self, field.name), getattr(seen, field.name)) for field in fields(self)]
-        return Rendering(*(whole.index_copy(0, rows, part) for whole, part in parts))
+        inner = seen._parts()
+        return Rendering(
+            **{name: part.index_copy(0, rows, inner[name]) for name, part in self._parts().items()}
+        )
 
     @staticmethod
     def cat(parts: list["Rendering"]) -> "Rendering":
         """Joins renderings along the first axis."""
-        return Rendering(
-            *(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Rendering))
-        )
+        each = [part._parts() for part in parts]
+        return Rendering(**{name: torch.cat([part[name] for part in each]) for name in each[0]})
 
 
 class RayRenderer(Protocol):
@@ -89,22 +107,33 @@ def absorbed(thickness: Float[Tensor, "*R S"]) -> Float[Tensor, "*R S"]:
 
 def composite(
     density: Float[Tensor, "*R S"],
-    rgb: Float[Tensor, "*R S 3"],
-    edges: Float[Tensor, "*R S+1"],
+    values: Float[Tensor, "*R S C"],
+    edges: Float[Tensor, "*#R S+1"],
     background: Background,
     beyond: Float[Tensor, "*R"] | None = None,
 ) -> Rendering:
     """Renders S intervals a ray in front of a background (see `over`).
 
-    `beyond` is the distance that counts for light which nothing absorbs; the last edge if None.
+    values: colour, and noise of colour and of opacity where there are five channels. `beyond` is the distance
+    that counts for light which nothing absorbs; the last edge if None.
     """
     weights = ray_weights(density, edges)
     alpha = weights.sum(-1)
     middles = (edges[..., 1:] + edges[..., :-1]).float() / 2
     last = edges[..., -1].float() if beyond is None else beyond
-    depth = (weights * middles).sum(-1) + (1 - alpha) * last
-    colour = (weights[..., None] * rgb.float()).sum(-2)
-    return Rendering(over(colour, alpha, background), alpha, depth)
+    inside = (weights * middles).sum(-1)
+    colour = (weights[..., None] * values[..., :3].float()).sum(-2)
+    seen = Rendering(over(colour, alpha, background), alpha, inside + (1 - alpha) * last)
+    if values.shape[-1] > 3:
+        behind = over(torch.zeros_like(colour), torch.zeros_like(alpha), background)
+        lengths = (edges[..., 1:] - edges[..., :-1]).float()
+        seen.rgb_variance, seen.alpha_variance = noise_variances(
+            weights, lengths, values[..., 3:].float(), colour, behind
+        )
+        share = alpha.clamp_min(1e-6)
+        offsets = (middles - (inside / share)[..., None]).square()
+        seen.depth_variance = (weights * offsets).sum(-1) / share
+    return seen
 
 
 def over(

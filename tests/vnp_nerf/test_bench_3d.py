@@ -25,8 +25,8 @@ def workplace(smallest_model: RadianceConfig, tmp_path_factory: pytest.TempPathF
     root = tmp_path_factory.mktemp("bench")
     generator = np.random.default_rng(0)
     cameras = orbit_cameras(VIEWS, 4.0, 20.0, 30.0, SIZE, SIZE)
-    names = {"train": ["a", "b"], "test": ["c", "d"], "test_author": ["e"]}
-    for name in "abcde":
+    names = {"train": ["a", "b"], "val": ["f"], "test": ["c", "d"], "test_author": ["e"]}
+    for name in "abcdef":
         folder = root / "noise" / name
         folder.mkdir(parents=True)
         frames = []
@@ -76,6 +76,35 @@ def test_the_script_writes_results_tables_and_a_sheet(
     printed = capsys.readouterr().out
     assert "noise, psnr_fg" in printed
     assert str(config.output.name) in printed
+
+
+def test_uncertainty_is_scored_beside_rivals_and_rescaled(load_script, workplace: Path) -> None:
+    bench = load_script("bench_3d")
+    weights = str(workplace / "tiny.safetensors")
+    config = bench.Bench3D(
+        data=(f"noise:{workplace / 'noise'}",),
+        weights=(weights,),
+        draws=2,
+        ensemble=(weights, weights),
+        views=(1, 2),
+        baselines=False,
+        limit=1,
+        calibration_objects=1,
+        output=workplace / "out" / "uncertainty.json",
+        pairs=workplace / "pairs",
+        device="cpu",
+    )
+    bench.main(config)
+    rows = read_results(config.output).rows
+    told = {row.model for row in rows if row.metric == "nll_fg"}
+    plain = {"tiny", "ensemble"}
+    assert told == plain | {f"{name} scaled" for name in plain} | {"constant sigma", "constant sigma fg"}
+    assert {row.model for row in rows if row.metric == "sigma_factor"} == plain
+    assert {"psnr", "coverage90_fg", "ause_rel_fg", "best_of_k", "epistemic_fg"} <= {
+        row.metric for row in rows
+    }
+    with pytest.raises(ConfigError, match="--weights"):
+        bench.main(bench.Bench3D(data=config.data, draws=2))
 
 
 def test_a_corpus_without_a_name_pairs_or_wanted_split_is_refused(load_script, workplace: Path) -> None:

@@ -31,7 +31,7 @@ from vnp_nerf.views import Views
 # objective.
 CONFIG = replace(
     SMALLEST, latents=LatentConfig(levels=2, dim=4, hidden=8), train_samples=8, bfloat16=False,
-    free_nats=0.0, kl_ramp=0, prior_share=0.0,
+    likelihood_weight=0.1,
 )
 SIDE, RAYS = 16, 12
 

@@ -93,7 +93,7 @@ def gradient(device: str, bfloat16: bool) -> Tensor:
     shipped, _ = load_model("furniture")
     assert isinstance(shipped, RadianceModel)
     # What is drawn at random is another on each device.
-    model = RadianceModel(replace(shipped.config, bfloat16=bfloat16, prior_share=1.0)).to(device)
+    model = RadianceModel(replace(shipped.config, bfloat16=bfloat16)).to(device)
     model.load_state_dict(shipped.state_dict())
     with mock.patch.multiple("torch", rand=constant(0.5, device), randn=constant(0.3, device)):
         outputs = model.train_outputs(batch, torch.Generator(device).manual_seed(0))

@@ -226,9 +226,7 @@ def _batch(scenes: int = 2, rays: int = 48) -> TrainBatch:
 
 
 def test_every_parameter_gets_a_gradient():
-    model = RadianceModel(
-        dataclasses.replace(TINY, readings=("point", "planes", "local"), kl_ramp=0, free_nats=0.0)
-    )
+    model = RadianceModel(dataclasses.replace(TINY, readings=("point", "planes", "local")))
     batch = _batch()
     outputs = model.train_outputs(batch, torch.Generator().manual_seed(0))
     sum(model.loss_terms(outputs, batch, 10).values()).backward()
@@ -260,18 +258,67 @@ def test_bfloat16_training_outputs_are_close_to_float32():
     rough = half.train_outputs(batch, torch.Generator().manual_seed(0))
     assert rough["rgb"].dtype == torch.float32
     assert (exact["rgb"] - rough["rgb"]).abs().mean() < 0.02
-    assert torch.equal(exact["background"], rough["background"])
+    assert torch.equal(exact["truth"], rough["truth"])
 
 
-def test_a_scene_at_the_prior_ignores_its_targets():
-    model = _model(prior_share=0.5)
-    batch = _batch()
-    before = model.train_outputs(batch, torch.Generator().manual_seed(0))
-    other = dataclasses.replace(batch, targets=batch.targets.select_views([1, 0]))
-    other.targets.rgba = other.targets.rgba.flip(-1)
-    after = model.train_outputs(other, torch.Generator().manual_seed(0))
-    assert torch.allclose(before["rgb"][0], after["rgb"][0], atol=1e-6)
-    assert not torch.allclose(before["rgb"][1], after["rgb"][1], atol=1e-6)
+@torch.no_grad()
+def test_draws_of_several_scenes_together_are_what_each_is_alone():
+    model = _model(readings=("point", "planes", "local"))
+    views = [_sphere_views(2, seed=seed) for seed in (1, 2)]
+    together = model.encode(Views.stack(views))
+    latents = model.latents.draw(together.tokens, generator=torch.Generator().manual_seed(0), draws=3).latents
+    points = torch.rand(2, 400, 3, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
+    density, values = model.query(model.decode(together, latents.flatten(0, 1)), points)
+    assert density.shape == (6, 400)
+    assert values.shape == (6, 400, 5)
+    for scene in range(2):
+        encoded = model.encode(views[scene])
+        for draw in range(3):
+            one = model.decode(encoded, latents[scene, draw][None])
+            alone, value = model.query(one, points[scene][None])
+            assert torch.allclose(density[3 * scene + draw], alone[0], atol=1e-4)
+            assert torch.allclose(values[3 * scene + draw], value[0], atol=1e-4)
+    assert not torch.allclose(density[0], density[1], atol=1e-3)
+
+
+def test_the_loss_knows_how_far_the_model_says_the_truth_may_lie():
+    model, batch = _model(), _batch()
+    outputs = model.train_outputs(batch, torch.Generator().manual_seed(0))
+    terms = model.loss_terms(outputs, batch, 0)
+    assert set(terms) == {"rgb", "alpha", "joint", "point"}
+    rays = outputs["log_probs"].shape[-1]
+    assert outputs["rgb"].shape[:3] == (2, 1 + model.config.train_draws, rays)
+    terms["point"].backward()
+    assert model.noise.of_state.weight.grad.abs().max() > 0
+
+
+def test_a_model_without_draws_is_deterministic_and_keeps_its_noise():
+    model, batch = _model(train_draws=0), _batch()
+    outputs = [model.train_outputs(batch, torch.Generator().manual_seed(0)) for _ in range(2)]
+    assert torch.equal(outputs[0]["rgb"], outputs[1]["rgb"])
+    assert outputs[0]["rgb"].shape[1] == outputs[0]["log_probs"].shape[1] == 1
+    assert set(model.metrics(outputs[0], batch)) == {"psnr"}
+    silent = _model(noise=False, train_draws=0)
+    assert set(silent.loss_terms(silent.train_outputs(batch, torch.Generator()), batch, 0)) == {
+        "rgb",
+        "alpha",
+    }
+    with pytest.raises(ConfigError, match="noise"):
+        _model(noise=False)
+
+
+def test_a_level_that_nothing_listens_to_has_no_spread():
+    model, batch = _model(), _batch()
+    alive = model.level_spreads(batch, torch.Generator().manual_seed(0))
+    assert (alive > 0).all()
+    dim = model.config.latents.dim
+    with torch.no_grad():
+        model.network.styles[1][0].weight.zero_()
+        for layer in model.planes.from_latents:
+            layer.weight[:, dim:] = 0
+    spreads = model.level_spreads(batch, torch.Generator().manual_seed(0))
+    assert spreads[1] == 0
+    assert spreads[0] > 0
 
 
 def test_view_directions_change_colour_and_not_density():

@@ -8,7 +8,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 
 from vnp_nerf.baked_field import BakedField
 from vnp_nerf.baked_file import open_baked, source_hash
-from vnp_nerf.culled_field import CulledField
+from vnp_nerf.culled_field import CulledField, DrawnFields
 from vnp_nerf.execution import Execution
 from vnp_nerf.paper import PaperField, PaperModel
 from vnp_nerf.protocol import Field
@@ -27,10 +27,11 @@ class ActiveField:
         self.model, self.context = model, context
         self._encoded: tuple[Any, Views, Any] | None = None
         self._field: tuple[Any, Field] | None = None
+        self._drawn: tuple[Any, DrawnFields] | None = None
 
     def forget(self) -> None:
         """Reads and encodes the context anew at the next use."""
-        self._encoded = self._field = None
+        self._encoded = self._field = self._drawn = None
 
     @torch.no_grad()
     def field(self, config: Any) -> Field:
@@ -40,13 +41,33 @@ class ActiveField:
         kept = self._field
         if kept is not None and kept[0] == key:
             return kept[1]
+        field = self._make(config, *self._encode(version))
+        self._field = (key, field)
+        return field
+
+    @torch.no_grad()
+    def drawn(self, config: Any) -> DrawnFields | None:
+        """The draws of seeds 0, 1, ... that the config's `samples` asks for; None where there are none."""
+        # A baked field is there to be shown without the model.
+        if not isinstance(self.model, RadianceModel) or not config.samples or config.baked is not None:
+            return None
+        version = _version(self.model)
+        key = (version, config.samples, config.precision, config.compiled)
+        kept = self._drawn
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        _, encoded = self._encode(version)
+        execution = Execution(config.precision, config.compiled)
+        drawn = DrawnFields.of_seeds(self.model, encoded, range(config.samples), execution)
+        self._drawn = (key, drawn)
+        return drawn
+
+    def _encode(self, version: Any) -> tuple[Views, Any]:
         encoded = self._encoded
         if encoded is None or encoded[0] != version:
             views = self.context().to(next(self.model.parameters()).device)
             self._encoded = encoded = (version, views, self.model.encode(views))
-        field = self._make(config, *encoded[1:])
-        self._field = (key, field)
-        return field
+        return encoded[1], encoded[2]
 
     def _make(self, config: Any, views: Views, encoded: Any) -> Field:
         # A generator of the CPU's draws the same latents for every device.

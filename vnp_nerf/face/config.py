@@ -70,7 +70,7 @@ vnp_nerf_tiny = MethodSpecification(
             radiance=RadianceConfig(
                 canvas=32,
                 encoder=EncoderConfig(width=96, layers=2, heads=4, hidden=192),
-                latents=LatentConfig(levels=2, dim=32, hidden=96),
+                latents=LatentConfig(levels=2, dim=8, hidden=96),
                 plane_cells=8,
                 plane_resolution=16,
                 plane_channels=12,

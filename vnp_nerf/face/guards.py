@@ -104,3 +104,35 @@ class FieldMonitor:
         if self._means["colours"] < 0.005 and 0 < share < 1:
             return f"the field is of one colour: every ray looks like its background. {remedy}"
         return None
+
+
+class LevelMonitor:
+    """Tells of levels of the latents that change nothing that is seen.
+
+    Running means of `RadianceModel.level_spreads`; silent before `patience` updates.
+    """
+
+    def __init__(self, patience: int = 10, threshold: float = 0.02, decay: float = 0.8) -> None:
+        self.patience, self.threshold, self.decay = patience, threshold, decay
+        self.updates = 0
+        self._means: Tensor | None = None
+        self._dead: list[int] = []
+
+    def update(self, spreads: Tensor) -> str | None:
+        """Takes in the levels' spreads [L]; a sentence when other levels are dead than before, else None."""
+        self.updates += 1
+        before = spreads if self._means is None else self._means
+        self._means = self.decay * before + (1 - self.decay) * spreads
+        if self.updates < self.patience:
+            return None
+        dead = [level for level, mean in enumerate(self._means.tolist()) if mean < self.threshold]
+        if dead == self._dead:
+            return None
+        self._dead = dead
+        if not dead:
+            return "all levels of the latents are alive again."
+        named = ", ".join(f"level {level} ({self._means[level]:.2g})" for level in dead)
+        return (
+            f"dead latents: {named}: draws that differ in it alone spread by less than {self.threshold:.0%} "
+            "of the noise. Raise likelihood_weight or train_draws."
+        )

@@ -29,12 +29,14 @@ from vnp_core.optimisers import hidden_matrices
 from vnp_nerf.axial_rendering import axial_directions
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.cameras import picture_rays
+from vnp_nerf.culled_field import DrawnFields
 from vnp_nerf.execution import Precision
 from vnp_nerf.face.active_field import ActiveField
 from vnp_nerf.image_metrics import picture_scores, psnr
 from vnp_nerf.library import build_model
 from vnp_nerf.memory_budget import MOST, rays_at_once
 from vnp_nerf.paper import PaperConfig
+from vnp_nerf.prediction import Prediction
 from vnp_nerf.protocol import Field
 from vnp_nerf.radiance import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span, stratified_edges
@@ -70,6 +72,11 @@ class VNPModelConfig(ModelConfig):
     """The scene model."""
     draw: int | None = None
     """Seed of the draw of the latents that tools see; their mean if not given."""
+    samples: int = 4
+    """Draws of the latents, of the seeds 0, 1, ..., that tools compare: they add rgb_std, epistemic,
+    accumulation_std and depth_std to what can be looked at, and the draws themselves, and take most of the
+    time. 0 for none, else 2 or more; baked fields and the paper's model have none.
+    """
     background: Literal["white", "black"] = "white"
     """What tools see behind the object."""
     eval_num_rays_per_chunk: int = MOST
@@ -162,6 +169,10 @@ class VNPModel(Model):
             raise DataError("the model has seen no views yet: set_context first")
         return self._active.field(self.config)
 
+    def drawn_fields(self) -> DrawnFields | None:
+        """The draws that `samples` asks for, of the active context; None where there are none."""
+        return None if self._active is None else self._active.drawn(self.config)
+
     # -- training ------------------------------------------------------------------------------------------
 
     def forward(
@@ -187,7 +198,7 @@ class VNPModel(Model):
     @torch.no_grad()
     def get_outputs(self, ray_bundle: RayBundle | NerfstudioCameras) -> dict[str, Tensor | list[Tensor]]:
         """rgb, depth (along the unit ray), accumulation and normals (0 to 1) of each ray, through the active
-        context.
+        context; and with `samples` what draws of the latents say beside it (see `vnp_nerf.prediction`).
         """
         assert isinstance(ray_bundle, RayBundle)
         shape = ray_bundle.origins.shape[:-1]
@@ -255,6 +266,30 @@ class VNPModel(Model):
             "depth": depth[:, None],
             "accumulation": seen.alpha[:, None],
             "normals": (normals + 1) / 2,
+            **self._look_at_draws(origins, directions, spans),
+        }
+
+    def _look_at_draws(
+        self,
+        origins: Float[Tensor, "R 3"],
+        directions: Float[Tensor, "R 3"],
+        spans: Float[Tensor, "R 2"] | None,
+    ) -> dict[str, Tensor]:
+        """What several draws of the latents say, and how far they and the truth may lie apart."""
+        drawn = self.drawn_fields()
+        if drawn is None:
+            return {}
+        if spans is None:
+            seen = drawn.render(origins, directions, background=self._background())
+            far = self._far(origins, directions)
+        else:
+            seen = self._render_spans(drawn, origins, directions, spans)
+            far = spans[:, 1]
+        told = Prediction.of_draws(seen, far)
+        stds = ("rgb_std", "epistemic", "accumulation_std", "depth_std")
+        return {
+            **{name: getattr(told, name)[:, None] for name in stds},
+            **{f"sample_{draw}": rgb for draw, rgb in enumerate(told.draws.unbind(1))},
         }
 
     def _far(self, origins: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R"]:
@@ -265,22 +300,25 @@ class VNPModel(Model):
         return ball_span(origins, directions, config.radius)[1]
 
     def _render_spans(
-        self, field: Field, origins: Tensor, directions: Tensor, spans: Float[Tensor, "R 2"]
+        self, field: Field | DrawnFields, origins: Tensor, directions: Tensor, spans: Float[Tensor, "R 2"]
     ) -> Rendering:
+        """The part of each ray within a span; draws are a second axis of the rays."""
         longest = float((spans[:, 1] - spans[:, 0]).max())
         samples = min(max(math.ceil(longest / self.config.span_step), 4), 256)
         edges = stratified_edges(spans[:, 0], spans[:, 1].maximum(spans[:, 0]), samples)
         middles = (edges[:, 1:] + edges[:, :-1]) / 2
         points = origins[:, None] + middles[..., None] * directions[:, None]
-        density, rgb = field.density_colour(
+        ask = field.query if isinstance(field, DrawnFields) else field.density_colour
+        density, values = ask(
             rearrange(points, "R S xyz -> (R S) xyz"), directions.repeat_interleave(samples, dim=0)
         )
-        return composite(
-            rearrange(density, "(R S) -> R S", S=samples),
-            rearrange(rgb, "(R S) rgb -> R S rgb", S=samples),
-            edges,
-            self._background(),
-        )
+        if isinstance(field, DrawnFields):
+            density = rearrange(density, "K (R S) -> R K S", S=samples)
+            values, edges = rearrange(values, "K (R S) C -> R K S C", S=samples), edges[:, None]
+        else:
+            density = rearrange(density, "(R S) -> R S", S=samples)
+            values = rearrange(values, "(R S) rgb -> R S rgb", S=samples)
+        return composite(density, values, edges, self._background())
 
     def _background(self) -> Tensor | str:
         """The configured one, or what a tool asks for while it crops."""

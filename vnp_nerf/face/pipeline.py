@@ -21,18 +21,24 @@ from torchvision.utils import save_image
 
 from vnp_core.checkpoints import load_into
 from vnp_core.errors import exit_on_error
+from vnp_nerf.batches import TrainBatch
 from vnp_nerf.context_choice import choose_context
+from vnp_nerf.distributions import Distribution
 from vnp_nerf.face.checkpoints import model_state
 from vnp_nerf.face.datamanager import VNPDataManager, VNPDataManagerConfig
-from vnp_nerf.face.guards import FieldMonitor, check_losses
+from vnp_nerf.face.guards import FieldMonitor, LevelMonitor, check_losses
 from vnp_nerf.face.model import VNPModel, VNPModelConfig
 from vnp_nerf.image_metrics import foreground, over_white, picture_scores
-from vnp_nerf.rendering import render_picture
+from vnp_nerf.radiance import RadianceModel
+from vnp_nerf.rendering import RayRenderer, Rendering, render_picture
 from vnp_nerf.scene import Scene
+from vnp_nerf.uncertainty_scores import uncertainty_scores
 from vnp_nerf.views import Views
 
 _TRAINING_EVAL_SCENES = 8
 _TRAINING_EVAL_VIEWS = 4
+_LEVELS_EVERY = 50
+"""Steps between two looks at whether the levels of the latents are alive: each costs about a step."""
 
 
 @dataclass
@@ -75,6 +81,7 @@ class VNPPipeline(VanillaPipeline):
         self.world_size = world_size
         self.scenes_in_step: list[str] = []
         self._monitor = FieldMonitor()
+        self._levels = LevelMonitor()
         self.vnp.set_context(self.datamanager.focus_context)
         self._add_viewer_controls()
         if world_size > 1:
@@ -127,7 +134,18 @@ class VNPPipeline(VanillaPipeline):
         news = self._monitor.update(outputs, batch.rgba)
         if news is not None and comms.is_main_process():
             CONSOLE.print(f"step {step + 1}: {news}", style="bold yellow")
+        self._watch_levels(step, batch)
         return scored
+
+    def _watch_levels(self, step: int, batch: TrainBatch) -> None:
+        """Every now and then names the levels of the latents that have died."""
+        model = self.vnp.radiance
+        watched = isinstance(model, RadianceModel) and model.config.train_draws > 0
+        if not watched or step % _LEVELS_EVERY or not comms.is_main_process():
+            return
+        spreads = model.level_spreads(batch, torch.Generator(self.device).manual_seed(step))
+        if news := self._levels.update(spreads):
+            CONSOLE.print(f"step {step + 1}: {news}", style="bold yellow")
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
@@ -145,7 +163,8 @@ class VNPPipeline(VanillaPipeline):
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
     ) -> dict[str, Any]:
-        """PSNR and SSIM, of full pictures and of the foreground, over unseen views of several scenes.
+        """PSNR and SSIM, of full pictures and of the foreground, over unseen views of several scenes; without
+        a step also the scores of `vnp_nerf.uncertainty_scores`, where the model draws and has noise.
 
         With a step (in training) few scenes and views are enough, and the result is flat; without one (`ns-
         eval`) all that the configuration allows, and scores of each scene under `per_scene`.
@@ -162,7 +181,7 @@ class VNPPipeline(VanillaPipeline):
                 scenes, "Evaluating", transient=True, console=CONSOLE, disable=quiet
             ):
                 chosen = views if step is None else views[:_TRAINING_EVAL_VIEWS]
-                per_scene[scene.name] = self._score_scene(scene, context, chosen, output_path)
+                per_scene[scene.name] = self._score_scene(scene, context, chosen, output_path, step is None)
         self.train()
         rows = [row for scores in per_scene.values() for row in scores]
         result: dict[str, Any] = _averaged(rows, get_std)
@@ -172,7 +191,12 @@ class VNPPipeline(VanillaPipeline):
         return result
 
     def _score_scene(
-        self, scene: Scene, context: tuple[int, ...], views: tuple[int, ...], output_path: Path | None
+        self,
+        scene: Scene,
+        context: tuple[int, ...],
+        views: tuple[int, ...],
+        output_path: Path | None,
+        uncertainty: bool,
     ) -> list[dict[str, float]]:
         focus = scene is self.datamanager.dataparser.scene
         rows: list[dict[str, float]] = []
@@ -180,13 +204,14 @@ class VNPPipeline(VanillaPipeline):
             for view in views:
                 truth = Views.from_scene(scene, [view]).to(self.device)
                 start = time.perf_counter()
-                seen = self._picture(truth)
+                seen = self._look(self.vnp.field(), truth).rgb
                 seconds = time.perf_counter() - start
                 white = over_white(truth.rgba[0, 0])
                 scores = picture_scores(seen, white, foreground(truth.rgba[0, 0]))
                 rows.append(
                     {
                         **scores,
+                        **(self._uncertainty(truth, white) if uncertainty else {}),
                         "fps": 1 / seconds,
                         "num_rays_per_sec": seen.shape[0] * seen.shape[1] / seconds,
                     }
@@ -197,17 +222,21 @@ class VNPPipeline(VanillaPipeline):
                     save_image(pair.cpu(), output_path / f"{scene.name.replace('/', '_')}_{view:04d}.png")
         return rows
 
-    def _picture(self, view: Views) -> Tensor:
+    def _uncertainty(self, truth: Views, white: Tensor) -> dict[str, float]:
+        """How well the model's draws tell how far off they are; nothing where it has no draws or no noise."""
+        drawn = self.vnp.drawn_fields()
+        if drawn is None or not drawn.model.config.noise:
+            return {}
+        told = Distribution.of_draws(self._look(drawn, truth).map(lambda part: part.cpu()))
+        ties = torch.Generator().manual_seed(0)
+        mask = foreground(truth.rgba[0, 0]).cpu()
+        return uncertainty_scores(told.means, told.scales, white.cpu(), mask, ties, dof=told.dof)
+
+    def _look(self, field: RayRenderer, view: Views) -> Rendering:
         height, width = view.sizes[0, 0].tolist()
-        seen = render_picture(
-            self.vnp.field(),
-            view.camera_to_world[0, 0],
-            view.intrinsics[0, 0],
-            height,
-            width,
-            chunk=self.config.model.eval_num_rays_per_chunk,
-        )
-        return seen.rgb
+        chunk = self.config.model.eval_num_rays_per_chunk
+        pose, lens = view.camera_to_world[0, 0], view.intrinsics[0, 0]
+        return render_picture(field, pose, lens, height, width, chunk=chunk)
 
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
         """Loads a checkpoint of the same architecture, made with or without data-parallel training; all or

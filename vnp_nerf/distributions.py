@@ -1,0 +1,224 @@
+"""Models that say how far the truth may lie from their pictures, their rivals, and the scores of both.
+
+A prediction of a picture is a `Distribution`: a mixture of draws, each with a sigma at every pixel. Rivals
+come out of the same code: one sigma for all pixels, several models as draws of one, and any of these with
+its sigmas rescaled by the factor that fits validation scenes best.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from vnp_core.errors import ConfigError
+from vnp_core.metrics.recalibration import SigmaScale, fit_sigma_scale
+from vnp_core.results import Row, mean_row
+from vnp_nerf.culled_field import DrawnFields
+from vnp_nerf.evaluation import (
+    Case,
+    ModelPredictor,
+    cases_of,
+    foregrounds,
+    mean_of_known,
+    pictures_over_white,
+    query_pictures,
+)
+from vnp_nerf.execution import Execution
+from vnp_nerf.pairs import Pairs
+from vnp_nerf.pixel_noise import DOF, pixel_scale
+from vnp_nerf.radiance import RadianceModel
+from vnp_nerf.readers import Collection
+from vnp_nerf.rendering import Rendering
+from vnp_nerf.uncertainty_scores import predicted_mixture, uncertainty_scores
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """What a model says of a picture's pixels: K draws, each a colour and what it leaves open itself."""
+
+    means: Float[Tensor, "K H W 3"]
+    scales: Float[Tensor, "K H W 1"]
+    """Standard deviations of Gaussians, or scales of Student's t with `dof` degrees of freedom."""
+    dof: float | None = None
+
+    @classmethod
+    def of_draws(cls, seen: Rendering) -> "Distribution":
+        """From a picture of K draws [H, W, K, ...] of a model with noise."""
+        assert seen.rgb_variance is not None
+        scales = rearrange(pixel_scale(seen.rgb_variance), "H W K -> K H W 1")
+        return cls(rearrange(seen.rgb, "H W K rgb -> K H W rgb"), scales, DOF)
+
+    def scaled(self, factor: float) -> "Distribution":
+        """The same with all scales times a factor."""
+        return replace(self, scales=factor * self.scales)
+
+
+class DistributionPredictor(Protocol):
+    """Whatever says how far the truth may lie from its pictures."""
+
+    name: str
+
+    def distributions(self, case: Case, count: int) -> list[Distribution]:
+        """Of the query pictures over white, given the first `count` context views."""
+        ...
+
+
+class DrawingPredictor:
+    """A model with noise at draws of its latents: the seeds 0, 1, ... With 0 draws it is at their mean."""
+
+    def __init__(
+        self, name: str, model: RadianceModel, draws: int, device: torch.device | str = "cpu"
+    ) -> None:
+        if not model.config.noise:
+            raise ConfigError(
+                f"{name} has no noise, so it cannot say how far the truth may lie: train it anew"
+            )
+        self.name, self.model, self.device = name, model, torch.device(device)
+        self.seeds: Sequence[int | None] = range(draws) if draws else [None]
+
+    @torch.inference_mode()
+    def distributions(self, case: Case, count: int) -> list[Distribution]:
+        """A mixture of the draws."""
+        encoded = self.model.encode(case.first_views(count).to(self.device))
+        # Matrix products in bfloat16 move a picture by less than a grey level.
+        fast = Execution("bfloat16")
+        drawn = DrawnFields.of_seeds(self.model, encoded, self.seeds, fast, culled=False)
+        return [Distribution.of_draws(seen) for seen in query_pictures(drawn, case, self.device)]
+
+
+@dataclass(frozen=True)
+class ScaledPredictor:
+    """Another's predictions with all of its sigmas times a factor."""
+
+    name: str
+    inner: DistributionPredictor
+    factor: float
+
+    def distributions(self, case: Case, count: int) -> list[Distribution]:
+        """The inner predictor's, rescaled."""
+        return [found.scaled(self.factor) for found in self.inner.distributions(case, count)]
+
+
+@dataclass(frozen=True)
+class ConstantSigma:
+    """A model's pictures with the same sigma at every pixel, as a Gaussian."""
+
+    name: str
+    inner: ModelPredictor
+    sigma: float
+
+    def distributions(self, case: Case, count: int) -> list[Distribution]:
+        """One draw a picture."""
+        pictures = self.inner.predict(case, count)
+        return [Distribution(rgb[None], torch.full_like(rgb[None, ..., :1], self.sigma)) for rgb in pictures]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several models: a draw each."""
+
+    name: str
+    members: Sequence[DistributionPredictor]
+
+    def distributions(self, case: Case, count: int) -> list[Distribution]:
+        """All members' draws together."""
+        each = [member.distributions(case, count) for member in self.members]
+        return [
+            Distribution(
+                torch.cat([part.means for part in parts]),
+                torch.cat([part.scales for part in parts]),
+                parts[0].dof,
+            )
+            for parts in zip(*each, strict=True)
+        ]
+
+
+def evaluate_distributions(
+    predictors: Sequence[DistributionPredictor],
+    collection: Collection,
+    pairs: Pairs,
+    splits: Sequence[str],
+    context_counts: Sequence[int] = (1, 2, 3, 5, 8),
+    *,
+    limit: int | None = None,
+    on_case: Callable[[str, int], None] = lambda split, done: None,
+) -> list[Row]:
+    """As `evaluate`, with the scores of `uncertainty_scores`: ties are broken by each picture's own seed."""
+    scores: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
+    for split in splits:
+        for done, case in enumerate(cases_of(collection, pairs, split, limit), start=1):
+            for predictor in predictors:
+                for count in context_counts:
+                    for metric, value in score_distributions(predictor, case, count).items():
+                        scores[predictor.name, split, count, metric].append(value)
+            on_case(split, done)
+    return [
+        mean_row(name, pairs.corpus, split, f"views={count}", metric, values)
+        for (name, split, count, metric), values in scores.items()
+    ]
+
+
+def score_distributions(predictor: DistributionPredictor, case: Case, count: int) -> dict[str, float]:
+    """One object's scores of uncertainty: means over its query views."""
+    found = zip(
+        predictor.distributions(case, count),
+        pictures_over_white(case.query),
+        foregrounds(case.query),
+        strict=True,
+    )
+    each = [
+        uncertainty_scores(
+            told.means, told.scales, truth, mask, torch.Generator().manual_seed(number), dof=told.dof
+        )
+        for number, (told, truth, mask) in enumerate(found)
+    ]
+    return {metric: mean_of_known([scores[metric] for scores in each]) for metric in each[0]}
+
+
+def fit_scale(
+    predictor: DistributionPredictor, cases: Iterable[Case], context_counts: Sequence[int]
+) -> SigmaScale:
+    """The one factor on sigma under which the object's pixels of these cases are likeliest, at all numbers of
+    context views together.
+    """
+    found = [
+        (told, truth, mask)
+        for case in cases
+        for count in context_counts
+        for told, truth, mask in zip(
+            predictor.distributions(case, count),
+            pictures_over_white(case.query),
+            foregrounds(case.query),
+            strict=True,
+        )
+    ]
+    # All pixels become one picture of one row.
+    means, scales = (
+        torch.cat([getattr(told, name)[:, mask] for told, _, mask in found], dim=1)[:, None]
+        for name in ("means", "scales")
+    )
+    truth = torch.cat([truth[mask] for _, truth, mask in found])
+    return fit_sigma_scale(predicted_mixture(means, scales, found[0][0].dof), truth[None])
+
+
+def fit_constant_sigma(
+    predictor: ModelPredictor, cases: Iterable[Case], context_counts: Sequence[int], foreground_only: bool
+) -> float:
+    """The one sigma under which Gaussians make these cases likeliest: the root mean square of the errors."""
+    squares: list[Tensor] = []
+    for case in cases:
+        for count in context_counts:
+            for seen, truth, mask in zip(
+                predictor.predict(case, count),
+                pictures_over_white(case.query),
+                foregrounds(case.query),
+                strict=True,
+            ):
+                error = (seen - truth).square()
+                squares.append((error[mask] if foreground_only else error).flatten())
+    return float(torch.cat(squares).mean().sqrt())
