@@ -13,7 +13,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from vnp_core.errors import exit_on_error, with_exit_codes
+from vnp_core.errors import VNPError, exit_on_error, with_exit_codes
 from vnp_core.tables import fill_tables
 
 
@@ -33,7 +33,10 @@ def main(config: MakeTables) -> int:
     stale = 0
     for page in sorted([*config.root.glob("*.md"), *config.root.glob("docs/**/*.md")]):
         old = page.read_text(encoding="utf-8")
-        new = fill_tables(old, config.root)
+        try:
+            new = fill_tables(old, config.root)
+        except VNPError as error:
+            raise type(error)(f"{page.relative_to(config.root)}: {error}") from error
         if new == old:
             continue
         stale += 1
