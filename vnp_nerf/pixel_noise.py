@@ -59,8 +59,8 @@ def noise_variances(
 
     weights, lengths: of the ray's intervals. colour: premultiplied. Noise of colour counts where light is
     absorbed. Noise of opacity counts there and wherever light passes, for something may be missing, by the
-    length of the way. An alpha that is off by e moves the colour by e times what lies between the object's own
-    colour and the background. Neither geometry nor colour learns from here.
+    length of the way. An alpha that is off by e moves the colour by e times what lies between the object's
+    own colour and the background. Neither geometry nor colour learns from here.
     """
     weights, colour = weights.detach(), colour.detach()
     alpha = weights.sum(-1)
