@@ -1,5 +1,13 @@
 """Versatile Neural Processes (Guo et al., ICLR 2023) for signals of any dimension.
 
+    import vnp_core
+
+    function = vnp_core.load("rbf").infer(x, y)                        # shipped weights; x [N], y [N]
+    answer = function.predict(queries)                                 # answer.mean, answer.sigma
+    curves = function.sample(queries, 8)                               # functions that fit
+
+The same in its parts, for models of your own:
+
     from vnp_core import PointSet, ProcessConfig, VersatileNeuralProcess
 
     model  = VersatileNeuralProcess(ProcessConfig(x_dim=1, y_dim=1))
@@ -17,6 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vnp_core.config import from_dict, to_dict
     from vnp_core.likelihoods import GaussianMixture, joint_score, point_score
+    from vnp_core.loaded_process import InferredFunction, LoadedProcess, Prediction, load, shipped_weights
     from vnp_core.model import Field, ProcessConfig, VersatileNeuralProcess
     from vnp_core.objectives import (
         BetaSchedule,
@@ -25,7 +34,8 @@ if TYPE_CHECKING:
         importance_weighted_bound,
         mixture_log_likelihood,
     )
-    from vnp_core.observations import Grid, PointSet
+    from vnp_core.observations import Grid, PointSet, grid_coordinates
+    from vnp_core.tasks.scaling import Scaling
     from vnp_core.tokenizers import PatchTokenizerConfig, PointTokenizerConfig
     from vnp_core.tokens import Tokens
 
@@ -35,23 +45,31 @@ __all__ = [
     "Field",
     "GaussianMixture",
     "Grid",
+    "InferredFunction",
+    "LoadedProcess",
     "PatchTokenizerConfig",
     "PointSet",
     "PointTokenizerConfig",
+    "Prediction",
     "ProcessConfig",
+    "Scaling",
     "Tokens",
     "VersatileNeuralProcess",
     "elbo",
     "from_dict",
+    "grid_coordinates",
     "importance_weighted_bound",
     "joint_score",
+    "load",
     "mixture_log_likelihood",
     "point_score",
+    "shipped_weights",
     "to_dict",
 ]
 
 _HOMES = {
     "config": ("from_dict", "to_dict"),
+    "loaded_process": ("InferredFunction", "LoadedProcess", "Prediction", "load", "shipped_weights"),
     "likelihoods": ("GaussianMixture", "joint_score", "point_score"),
     "model": ("Field", "ProcessConfig", "VersatileNeuralProcess"),
     "objectives": (
@@ -61,7 +79,8 @@ _HOMES = {
         "importance_weighted_bound",
         "mixture_log_likelihood",
     ),
-    "observations": ("Grid", "PointSet"),
+    "observations": ("Grid", "PointSet", "grid_coordinates"),
+    "tasks.scaling": ("Scaling",),
     "tokenizers": ("PatchTokenizerConfig", "PointTokenizerConfig"),
     "tokens": ("Tokens",),
 }

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from vnp_core.errors import CheckpointError
+from vnp_core.config import ConfigType
+from vnp_core.errors import CheckpointError, VNPError
 from vnp_core.json_text import json_text
 from vnp_core.whole_files import MEBIBYTE, read_bounded, write_whole
 
@@ -123,6 +124,41 @@ def load_into(module: nn.Module, state_dict: Mapping[str, Tensor], source: str =
 def check_tensors(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
     """Raises `CheckpointError` unless `state` has exactly these names and shapes."""
     _check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, shapes, source)
+
+
+def fitting(
+    checkpoint: Checkpoint,
+    read: Callable[[dict[str, Any]], ConfigType],
+    build: Callable[[ConfigType], nn.Module],
+    source: str,
+) -> ConfigType:
+    """What `read` makes of the configuration, once the tensors are found to be those of what `build` builds.
+
+    That is built without memory for its weights, so that a stranger's card cannot ask for more than is
+    there. Raises `CheckpointError`, and what `read` and `build` raise of our errors.
+    """
+    _check_depths(checkpoint.config, len(checkpoint.state_dict), source)
+    try:
+        config = read(checkpoint.config)
+        with torch.device("meta"):
+            shapes = {name: tuple(tensor.shape) for name, tensor in build(config).state_dict().items()}
+    except VNPError:
+        raise
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{source} describes a model that cannot be built: {error}") from error
+    check_tensors(checkpoint.state_dict, shapes, source)
+    return config
+
+
+def _check_depths(values: Mapping[str, Any], tensors: int, source: str) -> None:
+    """Every layer has tensors of its own, so that a file with few of them cannot ask for many layers."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            _check_depths(cast("Mapping[str, Any]", value), tensors, source)
+        elif name.endswith(("layers", "levels")) and isinstance(value, int) and value > tensors:
+            raise CheckpointError(
+                f"{source} says {name} {value}, and has {tensors} tensors: these do not fit"
+            )
 
 
 def _check_shapes(

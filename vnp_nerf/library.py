@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from vnp_core.checkpoints import Checkpoint, check_tensors, load_into, load_weights, save_weights
+from vnp_core.checkpoints import Checkpoint, fitting, load_into, load_weights, save_weights
 from vnp_core.config import from_dict, nearest, to_dict
-from vnp_core.errors import CheckpointError, ConfigError, VNPError
+from vnp_core.errors import ConfigError
 from vnp_core.shipped import find_weights, shipped_names
 from vnp_nerf.paper import PaperConfig, PaperModel
 from vnp_nerf.radiance import RadianceModel
@@ -56,28 +54,7 @@ def fitting_config(checkpoint: Checkpoint, source: str) -> ModelConfig:
 
     No memory is taken for the model. Raises `ConfigError` or `CheckpointError`.
     """
-    _check_depths(checkpoint.config, len(checkpoint.state_dict), source)
-    try:
-        config = model_config(checkpoint.config)
-        with torch.device("meta"):
-            shapes = {name: tuple(t.shape) for name, t in build_model(config).state_dict().items()}
-    except VNPError:
-        raise
-    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{source} describes a model that cannot be built: {error}") from error
-    check_tensors(checkpoint.state_dict, shapes, source)
-    return config
-
-
-def _check_depths(values: Mapping[str, Any], tensors: int, source: str) -> None:
-    """Every layer has tensors of its own, so that a file with few of them cannot ask for many layers."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            _check_depths(value, tensors, source)
-        elif name.endswith(("layers", "levels")) and isinstance(value, int) and value > tensors:
-            raise CheckpointError(
-                f"{source} says {name} {value}, and has {tensors} tensors: these do not fit"
-            )
+    return fitting(checkpoint, model_config, build_model, source)
 
 
 def start_from(model: Model, name_or_path: str | Path) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vnp_core.bench.outside import ConvGNP, ConvGNPConfig
-from vnp_core.checkpoints import load_into, load_weights, save_weights
+from vnp_core.checkpoints import fitting, load_into, load_weights, save_weights
 from vnp_core.config import from_dict, nearest, to_dict
 from vnp_core.errors import ConfigError
 from vnp_core.model import ProcessConfig, VersatileNeuralProcess
@@ -94,9 +94,17 @@ def save_system(
 
 
 def load_system(path: Path) -> tuple[System, nn.Module, dict[str, Any]]:
-    """A system, its model in evaluation mode, and the metadata beside them."""
+    """A system, its model in evaluation mode, and the metadata beside them.
+
+    Raises `CheckpointError` or `ConfigError`, before memory is taken for a model that is not the file's.
+    """
     checkpoint = load_weights(path)
-    system = system_of(checkpoint.config, str(path))
+    system = fitting(
+        checkpoint,
+        lambda values: system_of(values, str(path)),
+        lambda system: KINDS[system.kind][1](system.model),
+        str(path),
+    )
     model = system.build(0)
     load_into(model, checkpoint.state_dict, str(path))
     return system, model.eval(), checkpoint.metadata

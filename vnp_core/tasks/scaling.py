@@ -36,10 +36,16 @@ class Scaling:
     def apply(self, points: PointSet) -> PointSet:
         """The same points in a model's numbers: computed in float64, returned in float32."""
         return PointSet(
-            _standardised(points.x, self.x_shift, self.x_scale),
-            _standardised(points.y, self.y_shift, self.y_scale),
-            points.mask,
+            self.x_there(points.x), _standardised(points.y, self.y_shift, self.y_scale), points.mask
         )
+
+    def x_there(self, x: Float[Tensor, "*B X"]) -> Float[Tensor, "*B X"]:
+        """Coordinates in a model's numbers: computed in float64, returned in float32."""
+        return _standardised(x, self.x_shift, self.x_scale)
+
+    def y_spread(self, spread: Float[Tensor, "*B Y"]) -> Float[Tensor, "*B Y"]:
+        """Standard deviations of values in the table's units."""
+        return spread * spread.new_tensor(self.y_scale)
 
     def y_back(self, y: Float[Tensor, "*B Y"]) -> Float[Tensor, "*B Y"]:
         """Values in the table's units."""
