@@ -79,6 +79,7 @@ docs: setup
 # The pictures of its pages, by the code that stands in them.
 docs-pictures: setup
 	@$(BIN)/python scripts/draw_pages.py
+	@$(BIN)/python scripts/draw_conventions.py
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
