@@ -105,8 +105,8 @@ def _masks(capture: Capture) -> Iterator[Diagnosis]:
             "masks",
             "wrong",
             f"{how_many} a transparent background or a mask, such as {capture.name_of(solid[0])}",
-            "Cut the object out (RGBA, or mask_path in transforms.json); where the background is white, read "
-            "with --read.white-is-empty",
+            "Cut the object out: RGBA, masks/NAME.png beside transforms.json for each picture's name, or a "
+            "mask_path there; where the background is white, read with --read.white-is-empty",
             code,
         )
     if empty:

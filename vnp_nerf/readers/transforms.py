@@ -38,7 +38,8 @@ def read_transforms(path: Path, options: ReadOptions, name: str) -> Scene:
     to k4, p1, p2. Keys of the file: near, far, bounding_centre and bounding_radius (ours, in the file's
     units), orientation_override (`none` keeps the file's axes), train_filenames, val_filenames,
     test_filenames. All others are ignored. A file with camera_angle_x and no fl_x is canonical (see
-    `ReadOptions`).
+    `ReadOptions`). A frame without mask_path has the mask masks/NAME.png beside the file, if there is one,
+    with the name of its picture.
 
     Paths may lead anywhere inside the folder above the scene's own (some tools write ../images). They are
     judged by their text, and again with links followed. One that leads further raises `SceneError`, so that a
@@ -112,6 +113,8 @@ def _read_views(file: Path, meta: dict[str, Any]) -> list[_View]:
         mask = None
         if frame.get("mask_path"):
             mask = _resolve(file.parent, _text(frame, "mask_path", where), where)
+        elif is_file(beside := file.parent / "masks" / f"{path.stem}.png"):
+            mask = beside
         values = _Values({**meta, **frame}, where)
         size = _size(values, path, one_size)
         intrinsics, lens, canonical = _camera(values, size)

@@ -125,6 +125,21 @@ def test_masks_become_alpha(tmp_path, write_scene, edit_scene):
     assert (scene.picture(0)[..., 3] == 255).all()
 
 
+def test_masks_may_lie_beside_under_the_pictures_names(tmp_path, write_scene, edit_scene):
+    folder = write_scene(tmp_path / "s", nerfstudio=True, margin=0)
+    (folder / "masks").mkdir()
+    for size, name in ((3, "r_0"), (5, "r_2")):
+        mask = np.zeros((16, 20), np.uint8)
+        mask[2 : 2 + size] = 255
+        Image.fromarray(mask).save(folder / "masks" / f"{name}.png")
+    Image.fromarray(np.full((16, 20), 255, np.uint8)).save(folder / "whole.png")
+    scene = open_scene(folder)
+    rows = [int((scene.picture(view)[..., 3] > 0).any(axis=1).sum()) for view in range(3)]
+    assert rows == [3, 16, 5]
+    named = edit_scene(folder, lambda meta: meta["frames"][2].update(mask_path="whole.png"))
+    assert (open_scene(named).picture(2)[..., 3] == 255).all()
+
+
 def test_what_ns_process_data_writes_is_read(tmp_path, write_scene, edit_scene):
     folder = write_scene(
         tmp_path / "s",
