@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.10; do \
 # nerfstudio looks for ffmpeg on the PATH, and setup may have put one into the environment.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup system test test-slow test-nightly audit newest lint format types wheel demo clean
+.PHONY: setup system test test-slow test-nightly audit newest lint format types wheel demo clean docs docs-pictures
 
 setup: $(STAMP)
 
@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory system
 	@test -x $(BIN)/pip || "$(PYTHON)" -m venv --clear $(VENV)
 	@echo "Installing into $(VENV): about 8 GB on disk, a few minutes."
-	@$(PIP) -e ".[bench,dev]"
+	@$(PIP) -e ".[bench,dev,docs]"
 	@command -v ffmpeg >/dev/null || ln -sf "$$($(BIN)/python -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')" $(BIN)/ffmpeg
 	@touch $(STAMP)
 	@echo "Ready. To use the commands by hand: source $(BIN)/activate"
@@ -38,7 +38,7 @@ test-slow: setup
 
 # The longest tests, and docs/reliability.md from what they counted. Commit first: the page names the commit.
 test-nightly: setup
-	@$(PIP) -e ".[bench,dev,fuzz]"
+	@$(PIP) -e ".[bench,dev,docs,fuzz]"
 	@$(BIN)/python -m pytest -m nightly tests/fuzz --tally outputs/reliability-inputs.json
 	@$(BIN)/python -m pytest -m nightly tests/faults --tally outputs/reliability-kills.json
 	@$(BIN)/python -m pytest -m nightly tests/vnp_core tests/vnp_nerf --tally outputs/reliability-training.json
@@ -74,6 +74,16 @@ types: setup
 # An sdist, and the wheel that is built out of it, in dist/.
 wheel: setup
 	@$(BIN)/python -m build --no-isolation --outdir dist .
+
+# The site, outputs/site/index.html. Any warning is an error. It needs no network, neither now nor when it is read.
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "outputs/site/index.html"
+
+# The pictures of its pages, by the code that stands in them.
+docs-pictures: setup
+	@$(BIN)/python scripts/draw_pages.py
+	@$(BIN)/python scripts/draw_conventions.py
 
 demo: setup
 	@$(BIN)/python scripts/demo.py

@@ -1,10 +1,12 @@
 """Versatile Neural Processes (Guo et al. 2023) for functions of any number of inputs and outputs.
 
-tokens    = model.encode(context)
-posterior = model.infer(tokens)
-latents   = posterior.sample(8, generator)      # or posterior.mean()
-field     = model.decode(tokens, latents)
-y         = field(x)                            # a mixture of Gaussians at each x
+    tokens    = model.encode(context)
+    posterior = model.infer(tokens)
+    latents   = posterior.sample(8, generator)      # or posterior.mean()
+    field     = model.decode(tokens, latents)
+    y         = field(x)                            # a mixture of Gaussians at each x
+
+In the `consistent` mode nothing after `infer` depends on what is asked.
 """
 
 from dataclasses import dataclass, field

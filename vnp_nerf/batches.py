@@ -38,6 +38,10 @@ class BatchConfig:
     """Views of each scene that the rays go through."""
     foreground_fraction: float = 0.5
     """Share of the rays, 0 to 1, that go through the box around the object; the others go anywhere."""
+    context_share: float = 0.0
+    """Share of the rays, 0 to 1, that go through the first context view instead: what it shows is to be kept
+    by every draw of the latents.
+    """
     mirror_fraction: float = 0.0
     """Share of the scenes, 0 to 1, that are mirrored."""
     recolour_fraction: float = 0.0
@@ -60,7 +64,7 @@ class BatchConfig:
                 f"max_context_views is {self.max_context_views}; it must not be below min_context_views, "
                 f"which is {self.min_context_views}."
             )
-        for name in ("foreground_fraction", "mirror_fraction", "recolour_fraction"):
+        for name in ("foreground_fraction", "context_share", "mirror_fraction", "recolour_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1.")
 
@@ -114,7 +118,8 @@ class BatchMaker:
         context_count = int(draw.integers(config.min_context_views, config.max_context_views + 1))
         picks = [self._pick_views(number, context_count, draw) for number in chosen]
         context, _ = self._gather(chosen, [context for context, _ in picks], context_count)
-        targets, target_bytes = self._gather(chosen, [targets for _, targets in picks], config.target_views)
+        asked = [targets for _, targets in picks]
+        targets, target_bytes = self._gather(chosen, asked, len(asked[0]))
         boxes = np.array(
             [
                 [self.cache.view(number, view).box for view in views]
@@ -148,7 +153,9 @@ class BatchMaker:
                 f"leave this scene out."
             )
         # Context from the front, targets from the back: they overlap only where the views do not suffice.
-        return order[:context_count], order[len(order) - config.target_views :]
+        targets = order[len(order) - config.target_views :]
+        again = order[:1] if config.context_share and context_count else []
+        return order[:context_count], targets + again
 
     def _gather(
         self, scenes: Sequence[int], views: Sequence[Sequence[int]], count: int
@@ -289,6 +296,8 @@ def _draw_pixels(
     batch, rays = boxes.shape[0], config.rays_per_scene
     inside = round(config.foreground_fraction * rays)
     view = draw.integers(0, config.target_views, (batch, rays))
+    if boxes.shape[1] > config.target_views:
+        view = np.where(draw.random((batch, rays)) < config.context_share, config.target_views, view)
     rows = np.arange(batch)[:, None]
     whole = np.concatenate([np.zeros_like(sizes), sizes[..., ::-1]], axis=-1)
     bounds = np.concatenate([boxes[rows, view[:, :inside]], whole[rows, view[:, inside:]]], axis=1)

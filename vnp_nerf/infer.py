@@ -134,6 +134,7 @@ def infer(options: Infer, voice: Voice | None = None) -> Path:
     config.pipeline.datamanager.dataparser = parser.config
     config.pipeline.model.draw, config.pipeline.model.precision = options.draw, options.precision
     config.pipeline.model.samples = options.samples
+    config.pipeline.model.initial_weights = None
     config.relative_model_dir = Path("nerfstudio_models") if source.folder is None else source.folder
     partial = run_dir.with_name(f".{run_dir.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)

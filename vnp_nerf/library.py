@@ -57,6 +57,21 @@ def fitting_config(checkpoint: Checkpoint, source: str) -> ModelConfig:
     return fitting(checkpoint, model_config, build_model, source)
 
 
+def start_from(model: Model, name_or_path: str | Path) -> list[str]:
+    """Fills a fresh model with those tensors of other weights that have its names and shapes.
+
+    Returns the names of the tensors that stay fresh. Raises `CheckpointError` where none fits.
+    """
+    path = weights_path(name_or_path)
+    given = load_weights(path).state_dict
+    own = model.state_dict()
+    fitting = {name: given[name] for name in own if name in given and given[name].shape == own[name].shape}
+    if not fitting:
+        raise CheckpointError(f"{path} has no tensor of this model's names and shapes: nothing to start from")
+    model.load_state_dict({**own, **fitting})
+    return sorted(own.keys() - fitting.keys())
+
+
 def load_model(name_or_path: str | Path) -> tuple[Model, dict[str, Any]]:
     """A model in evaluation mode, with float32 weights, and the metadata that was saved with it."""
     path = weights_path(name_or_path)

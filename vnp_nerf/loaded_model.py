@@ -1,7 +1,9 @@
 """A trained model in a notebook: pictures and cameras in, a field out.
 
-model = vnp_nerf.load("furniture")
-field = model.infer(images, cameras)
+    model = vnp_nerf.load("furniture")
+    field = model.infer(images, cameras)
+
+Poses come in, and pictures and meshes go out, in the user's own frame and units.
 """
 
 import warnings

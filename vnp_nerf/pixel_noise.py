@@ -59,8 +59,8 @@ def noise_variances(
 
     weights, lengths: of the ray's intervals. colour: premultiplied. Noise of colour counts where light is
     absorbed. Noise of opacity counts there and wherever light passes, for something may be missing, by the
-    length of the way. An alpha that is off by e moves the colour by e times what lies between the object's own
-    colour and the background. Neither geometry nor colour learns from here.
+    length of the way. An alpha that is off by e moves the colour by e times what lies between the object's
+    own colour and the background. Neither geometry nor colour learns from here.
     """
     weights, colour = weights.detach(), colour.detach()
     alpha = weights.sum(-1)
@@ -79,11 +79,13 @@ def negative_log_likelihoods(log_probs: Float[Tensor, "B K R"]) -> dict[str, Flo
 
     'joint': of all rays together, which teaches draws to be whole objects that differ; each ray counts for
     `EVIDENCE` of one, else the draw that comes nearest would have all the weight, however close the others
-    are. 'point': of each ray by itself, which teaches the mixture's marginals to be calibrated.
+    are. 'point': of each ray by itself, which teaches the mixture's marginals to be calibrated. 'single': of
+    each draw by itself, for mixtures forgive a draw that fits nothing, and nobody who looks at it does.
     """
     weight = EVIDENCE * log_probs.shape[-1]
     joint = mixture_log_likelihood(EVIDENCE * log_probs.sum(-1)) / weight
-    return {"joint": -joint.mean().float(), "point": -log_mean_exp(log_probs, 1).mean().float()}
+    terms = {"joint": joint.mean(), "point": log_mean_exp(log_probs, 1).mean(), "single": log_probs.mean()}
+    return {name: -value.float() for name, value in terms.items()}
 
 
 def draw_spread(rgb: Float[Tensor, "B K R 3"], variance: Float[Tensor, "B K R"]) -> Float[Tensor, ""]:

@@ -1,9 +1,11 @@
 """VNP as a radiance field: a set of posed pictures becomes tokens, latents, and one function of space.
 
-encoded = model.encode(views)                  # tokens, feature maps, keys and values: once a context
-draw    = model.latents.draw(encoded.tokens)   # the mean, or a draw under a generator
-decoded = model.decode(encoded, draw.latents)  # planes and modulated weights: once a draw
-density, rgb = model.query(decoded, points)    # a frame pays for its points only
+    encoded = model.encode(views)                  # tokens, feature maps, keys and values: once a context
+    draw    = model.latents.draw(encoded.tokens)   # the mean, or a draw under a generator
+    decoded = model.decode(encoded, draw.latents)  # planes and modulated weights: once a draw
+    density, rgb = model.query(decoded, points)    # a frame pays for its points only
+
+Each line is computed as often as its comment says.
 """
 
 from dataclasses import dataclass

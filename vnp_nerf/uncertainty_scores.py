@@ -19,7 +19,6 @@ background is easy to be sure of, and flatters every one of these scores.
 
 from collections.abc import Mapping
 
-import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
@@ -63,9 +62,9 @@ def uncertainty_scores(
             f"of {tuple(foreground.shape)}: pictures must be of one size"
         )
     y = rearrange(truth, "H W rgb -> 1 (H W) rgb").to(means)
-    inside = rearrange(foreground, "H W -> 1 (H W)").to(means.device)
-    full = _scores(prediction, y, torch.ones_like(inside), generator)
-    object_alone = _scores(prediction, y, inside, generator)
+    full = _scores(prediction, y, generator)
+    inside = rearrange(foreground, "H W -> (H W)").to(means.device)
+    object_alone = _scores(_at(prediction, inside), y[:, inside], generator)
     return {**full, **{name + FOREGROUND: value for name, value in object_alone.items()}}
 
 
@@ -90,40 +89,50 @@ def predicted_mixture(
     return GaussianMixture(centres, scales) if dof is None else StudentMixture(centres, scales, dof)
 
 
+def _at(
+    prediction: GaussianMixture | StudentMixture, targets: Bool[Tensor, "M"]
+) -> GaussianMixture | StudentMixture:
+    """The same prediction of some targets alone."""
+    if isinstance(prediction, StudentMixture):
+        return StudentMixture(
+            prediction.means[:, :, targets], prediction.scales[:, :, targets], prediction.dof
+        )
+    return GaussianMixture(prediction.means[:, :, targets], prediction.stds[:, :, targets])
+
+
 def _scores(
     prediction: GaussianMixture | StudentMixture,
     y: Float[Tensor, "1 M 3"],
-    mask: Bool[Tensor, "1 M"],
     generator: Generator,
 ) -> dict[str, float]:
     transform = integral_transform(prediction, y)
-    areas = auce_of_transform(transform, mask)
-    quality = draw_quality(prediction.means, y, mask)
+    areas = auce_of_transform(transform)
+    quality = draw_quality(prediction.means, y)
     split = split_variance(prediction)
     several = prediction.means.shape[1] > 1
     scores = {
-        "nll": negative_log_likelihood(prediction, y, mask),
-        "nll_gaussian": negative_log_likelihood(moment_matched(prediction), y, mask),
-        **dict(zip(LEVELS, coverage_of_transform(transform, list(LEVELS.values()), mask).T, strict=True)),
+        "nll": negative_log_likelihood(prediction, y),
+        "nll_gaussian": negative_log_likelihood(moment_matched(prediction), y),
+        **dict(zip(LEVELS, coverage_of_transform(transform, list(LEVELS.values())).T, strict=True)),
         "auce": areas.distance,
         "auce_signed": areas.signed,
-        "noise": split.noise[mask].mean().sqrt(),
+        "noise": split.noise.mean().sqrt(),
         "psnr_mean": quality.of_mean,
     }
     if isinstance(prediction, GaussianMixture):
-        scores["crps"] = crps(prediction, y, mask)
+        scores["crps"] = crps(prediction, y)
     if several:
         samples = prediction.sample(generator)
-        scores["energy"] = energy_score(samples, y, mask)
-        scores["epistemic"] = split.epistemic[mask].mean().sqrt()
+        scores["energy"] = energy_score(samples, y)
+        scores["epistemic"] = split.epistemic.mean().sqrt()
         scores["psnr_draw"], scores["best_of_k"] = quality.average, quality.best
         if isinstance(prediction, StudentMixture):
-            scores["crps"] = sample_crps(samples, y, mask)
+            scores["crps"] = sample_crps(samples, y)
     found = {name: value.item() for name, value in scores.items()}
     off = prediction.mean[0].double() - y[0]
     sigmas = split.total[0].mean(-1).sqrt()
     for name, errors in (("ause", off.abs().mean(-1)), ("ause_sq", off.square().mean(-1))):
-        curves = sparsify(errors, sigmas, generator, mask[0])
+        curves = sparsify(errors, sigmas, generator)
         found[f"{name}_raw"] = curves.ause("raw")
         found[f"{name}_max"] = curves.ause("maximum")
         found[f"{name}_first"] = curves.ause("first")

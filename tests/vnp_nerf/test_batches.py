@@ -256,6 +256,7 @@ def test_only_train_views_are_drawn(tmp_path, write_scene):
         {"min_context_views": -1},
         {"min_context_views": 4},
         {"foreground_fraction": 1.5},
+        {"context_share": -0.1},
         {"workers": -1},
         {"cache_mebibytes": -1},
     ],
@@ -286,3 +287,16 @@ def test_a_batch_from_the_cache_takes_milliseconds(tmp_path, write_scene):
         next(sampler)
         seconds.append(time.perf_counter() - start)
     assert np.min(seconds) < 0.015
+
+
+def test_a_share_of_the_rays_goes_through_the_first_context_view(folders):
+    config = replace(CONFIG, min_context_views=2, max_context_views=2, rays_per_scene=400, context_share=0.25)
+    batch = SceneSampler(folders, config).batch(0)
+    assert batch.targets.rgba.shape[1] == config.target_views + 1
+    for row in range(config.scenes_per_batch):
+        assert view_numbers(batch.targets, row)[-1] == view_numbers(batch.context, row)[0]
+        camera = batch.context.camera_to_world[row, 0, :, 3]
+        share = ((batch.origins[row] - camera).norm(dim=-1) < 1e-6).float().mean()
+        assert 0.15 < share < 0.35
+    without = SceneSampler(folders, replace(config, min_context_views=0, max_context_views=0)).batch(0)
+    assert without.targets.rgba.shape[1] == config.target_views

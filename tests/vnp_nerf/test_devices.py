@@ -91,4 +91,4 @@ def test_the_papers_model_stays_on_its_device(views_on_gpu: Callable[[], Views])
         field = model.infer_field(encoded)
         seen = field.render(encoded.origins[0], encoded.directions[0])
         density, rgb = field.density_colour(encoded.directions[0])
-    assert {part.device.type for part in [*vars(seen).values(), density, rgb]} == {"cuda"}
+    assert {part.device.type for part in (seen.rgb, seen.alpha, seen.depth, density, rgb)} == {"cuda"}

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from vnp_core.checkpoints import save_weights
 from vnp_core.config import to_dict
 from vnp_core.errors import CheckpointError, ConfigError
 from vnp_core.shipped import VARIABLE
@@ -84,3 +86,25 @@ def test_a_card_that_asks_for_another_model_is_refused_before_memory_is_taken(
     (tmp_path / "a.json").write_text(json.dumps(card))
     with pytest.raises((CheckpointError, ConfigError)):
         library.load_model(tmp_path / "a.safetensors")
+
+
+def test_training_may_start_from_weights_of_a_similar_model(smallest_model: RadianceConfig, tmp_path: Path):
+    torch.manual_seed(0)
+    model = library.build_model(smallest_model)
+    library.save_model(tmp_path / "old", model, {})
+    wider = replace(
+        smallest_model, latents=replace(smallest_model.latents, dim=2 * smallest_model.latents.dim)
+    )
+    begun = library.build_model(wider)
+    before = begun.state_dict()["network.styles.0.0.weight"].clone()
+    fresh = library.start_from(begun, tmp_path / "old.safetensors")
+    assert torch.equal(begun.network.density.weight, model.network.density.weight)
+    assert "network.styles.0.0.weight" in fresh
+    assert torch.equal(begun.network.styles[0][0].weight, before)
+    assert library.start_from(library.build_model(smallest_model), tmp_path / "old.safetensors") == []
+
+
+def test_weights_of_which_nothing_fits_are_refused(smallest_model: RadianceConfig, tmp_path: Path):
+    save_weights(tmp_path / "strange", {"w": torch.zeros(2)}, config={}, metadata={})
+    with pytest.raises(CheckpointError, match="nothing to start from"):
+        library.start_from(library.build_model(smallest_model), tmp_path / "strange.safetensors")

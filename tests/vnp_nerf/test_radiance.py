@@ -285,7 +285,7 @@ def test_the_loss_knows_how_far_the_model_says_the_truth_may_lie():
     model, batch = _model(), _batch()
     outputs = model.train_outputs(batch, torch.Generator().manual_seed(0))
     terms = model.loss_terms(outputs, batch, 0)
-    assert set(terms) == {"rgb", "alpha", "joint", "point"}
+    assert set(terms) == {"rgb", "alpha", "mean_of_draws", "joint", "point", "single"}
     rays = outputs["log_probs"].shape[-1]
     assert outputs["rgb"].shape[:3] == (2, 1 + model.config.train_draws, rays)
     terms["point"].backward()

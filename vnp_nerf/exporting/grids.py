@@ -1,8 +1,10 @@
 """A field on a lattice of cubic cells: what every export is made from.
 
-grid = field_to_grid(field, draws=others)
-mesh = grid_to_mesh(grid).moved(scene.frame.inverse())     # model frame -> the user's world
-write_mesh(path, mesh)
+    grid = field_to_grid(field, draws=others)
+    mesh = grid_to_mesh(grid).moved(scene.frame.inverse())     # model frame -> the user's world
+    write_mesh(path, mesh)
+
+A grid is in the model frame; what is made of it can be moved to any other.
 """
 
 from collections.abc import Callable, Iterator, Sequence

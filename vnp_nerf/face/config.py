@@ -55,7 +55,7 @@ vnp_nerf = MethodSpecification(
     config=_method(
         "vnp-nerf",
         VNPModelConfig(),
-        BatchConfig(scenes_per_batch=16, rays_per_scene=256),
+        BatchConfig(scenes_per_batch=16, rays_per_scene=256, context_share=0.25),
         20_000,
         AdamWConfig(),
         MuonConfig(),
@@ -82,7 +82,7 @@ vnp_nerf_tiny = MethodSpecification(
                 render_samples=48,
             )
         ),
-        BatchConfig(scenes_per_batch=8, rays_per_scene=256),
+        BatchConfig(scenes_per_batch=8, rays_per_scene=256, context_share=0.25),
         3_000,
         AdamWConfig(),
         MuonConfig(),

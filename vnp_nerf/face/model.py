@@ -21,6 +21,7 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttrib
 from nerfstudio.model_components import renderers
 from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.utils import colormaps
+from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -33,7 +34,7 @@ from vnp_nerf.culled_field import DrawnFields
 from vnp_nerf.execution import Precision
 from vnp_nerf.face.active_field import ActiveField
 from vnp_nerf.image_metrics import picture_scores, psnr
-from vnp_nerf.library import build_model
+from vnp_nerf.library import build_model, start_from
 from vnp_nerf.memory_budget import MOST, rays_at_once
 from vnp_nerf.paper import PaperConfig
 from vnp_nerf.prediction import Prediction
@@ -70,6 +71,8 @@ class VNPModelConfig(ModelConfig):
     """Not used."""
     radiance: RadianceConfig = field(default_factory=RadianceConfig)
     """The scene model."""
+    initial_weights: str | None = None
+    """Shipped name or .safetensors file of weights that training starts from; what does not fit is fresh."""
     draw: int | None = None
     """Seed of the draw of the latents that tools see; their mean if not given."""
     samples: int = 4
@@ -117,6 +120,11 @@ class VNPModel(Model):
         """Builds the scene model."""
         super().populate_modules()
         self.radiance = build_model(self.config.radiance)
+        if self.config.initial_weights is not None:
+            fresh = start_from(self.radiance, self.config.initial_weights)
+            CONSOLE.print(
+                f"starting from {self.config.initial_weights}; fresh: {', '.join(fresh) or 'nothing'}"
+            )
         self.step = 0
         self._seed = torch.initial_seed()
         self._active: ActiveField | None = None

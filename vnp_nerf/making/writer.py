@@ -1,9 +1,11 @@
 """Scenes on disk in the layout of Learned-Init's ShapeNet renderings.
 
-ROOT/cars/ID/transforms.json            camera_angle_x, frames[].file_path, frames[].transform_matrix
-ROOT/cars/ID/train/r_000.png            RGBA, straight alpha
-ROOT/car_splits.json                    {"train": [ID, ...], "val": [...], "test": [...]}
-ROOT/car_making.json                    the settings, so that a run can only be resumed with the same ones
+    ROOT/cars/ID/transforms.json            camera_angle_x, frames[].file_path, frames[].transform_matrix
+    ROOT/cars/ID/train/r_000.png            RGBA, straight alpha
+    ROOT/car_splits.json                    {"train": [ID, ...], "val": [...], "test": [...]}
+    ROOT/car_making.json                    the settings, so that a run can only be resumed with the same ones
+
+A scene that is finished is never written again.
 """
 
 import contextlib

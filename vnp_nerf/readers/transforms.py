@@ -243,13 +243,13 @@ def _text(frame: dict[str, Any], key: str, where: str) -> str:
 
 @lru_cache(maxsize=8)
 def _bounds(folder: Path) -> tuple[str, str]:
-    absolute = os.path.normpath(folder.absolute())
+    absolute = os.path.normpath(folder)
     return absolute, f"{absolute.rpartition(os.sep)[0]}{os.sep}"
 
 
 def _resolve(folder: Path, text: str, where: str, *, or_by_name: bool = False) -> Path:
     """The picture's path, with the first of the usual suffixes that exists; unchanged where none does."""
-    scene, allowed = _bounds(folder)
+    scene, allowed = _bounds(folder.absolute())
     text = text.replace("\\", "/")
     whole = os.path.normpath(Path(scene, text))
     is_inside = whole.startswith(allowed)

@@ -50,6 +50,13 @@ def test_near_and_far_are_those_of_learned_init_where_its_cameras_stand(tmp_path
     assert (stated.near, stated.far, stated.frame.scale) == (1.5, 9.0, 0.8)
 
 
+def test_a_relative_path_is_read_from_where_the_program_is_now(tmp_path, write_scene, monkeypatch):
+    for place in ("here", "there"):
+        write_scene(tmp_path / place / "s")
+        monkeypatch.chdir(tmp_path / place)
+        assert open_scene("s").pictures[0].path.is_relative_to(tmp_path / place)
+
+
 def test_file_paths_need_no_suffix_and_may_lie_beside_the_scene(tmp_path, write_scene, edit_scene):
     write_scene(tmp_path / "s")
 
