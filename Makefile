@@ -4,7 +4,9 @@ BIN := $(VENV)/bin
 AUDIT ?= .venv-audit
 NEWEST ?= .venv-newest
 STAMP := $(VENV)/.installed
-PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# In a terminal pip tells how far it is; elsewhere it is quiet.
+QUIET := $(shell test -t 2 || echo --quiet)
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install $(QUIET) --disable-pip-version-check -c constraints.txt
 
 # The first Python of 3.10 to 3.12 at hand; PYTHON=... overrides it.
 PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.10; do \
@@ -86,7 +88,7 @@ docs-pictures: setup
 	@$(BIN)/python scripts/draw_conventions.py
 
 demo: setup
-	@$(BIN)/python scripts/demo.py
+	@OMP_WAIT_POLICY="$${OMP_WAIT_POLICY:-PASSIVE}" $(BIN)/python scripts/demo.py
 
 clean:
 	rm -rf $(VENV) $(AUDIT) $(NEWEST) build dist *.egg-info .pytest_cache .ruff_cache

@@ -101,6 +101,7 @@ def main(demo: Demo) -> None:
         depth_far_plane=far,
     ).main()
 
+    _tell(voice, "video", video)
     predictor, count = ModelPredictor(demo.weights, model), len(demo.context)
     with voice.progress("novel views beside the truth", "steps", 3) as report:
         title = f"{scene.name}: the model was never trained on it"
@@ -113,8 +114,8 @@ def main(demo: Demo) -> None:
         report(3)
     for name, score in scores.items():
         voice.say(f"{name}: PSNR {score['psnr']:.2f} dB, on the object alone {score['psnr_fg']:.2f} dB")
-    for what, where in (("video", video), ("picture", demo.output / "novel_views.png"), ("run", run)):
-        voice.say(f"{what + ':':9}{_typed(where)}")
+    _tell(voice, "picture", demo.output / "novel_views.png")
+    _tell(voice, "run", run)
     voice.say(f"{time.perf_counter() - start:.0f} seconds")
 
 
@@ -136,6 +137,10 @@ def _typed(path: Path) -> str:
     """A path as one would type it here."""
     here = Path.cwd()
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def _tell(voice: Voice, what: str, where: Path) -> None:
+    voice.say(f"{what + ':':9}{_typed(where)}")
 
 
 def _say(voice: Voice, command: str) -> None:

@@ -77,6 +77,10 @@ def test_progress_is_silent_when_told_and_waits_without_a_terminal(
 def test_what_is_missing_is_told_before_seconds_of_imports_and_an_interrupt_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv(
+        "OMP_WAIT_POLICY", "ACTIVE"
+    )  # for this test alone: run_command sets it where it is not
+
     def missing() -> None:
         raise DataError("no nerfstudio")
 

@@ -72,15 +72,23 @@ def bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> Iterator[Finding]:
         )
 
 
-def threads(cgroup: Path = Path("/sys/fs/cgroup")) -> Iterator[Finding]:
-    """How many threads torch takes, beside the cores that this process may use."""
+def threads(cgroup: Path = Path("/sys/fs/cgroup"), load: float | None = None) -> Iterator[Finding]:
+    """How many threads torch takes, beside the cores that this process may use.
+
+    load: how many programs wanted a core in the last minute, in place of asking.
+    """
     import torch
 
+    load = os.getloadavg()[0] if load is None else load
+    passive = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
     cores, taken = usable_cores(cgroup), torch.get_num_threads()
     found = f"torch takes {taken}, of {cores} core{'s' * (cores > 1)} that may be used"
     if taken > cores:
         found = f"{found}: they wait for each other"
         yield Finding("threads", "note", found, f"export OMP_NUM_THREADS={cores}")
+    elif taken > 1 and not passive and load > cores:
+        found = f"{found}; other programs keep them busy (load {load:.1f}), and threads wait for each other"
+        yield Finding("threads", "note", found, "export OMP_WAIT_POLICY=PASSIVE")
     else:
         yield Finding("threads", "ok", found)
 

@@ -133,9 +133,22 @@ def test_more_threads_than_a_containers_cores_are_noted(tmp_path: Path, monkeypa
     finding = only(machine.threads(tmp_path))
     assert (finding.state, finding.advice) == ("note", "export OMP_NUM_THREADS=1")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert only(machine.threads(tmp_path)).state == "ok"
+    assert only(machine.threads(tmp_path, load=9.0)).state == "ok"
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert machine.usable_cores(tmp_path) >= 1
+
+
+def test_threads_on_a_busy_machine_are_told_to_sleep_while_they_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr(machine, "usable_cores", lambda cgroup: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert only(machine.threads(tmp_path, load=1.5)).state == "ok"
+    finding = only(machine.threads(tmp_path, load=5.0))
+    assert (finding.state, finding.advice) == ("note", "export OMP_WAIT_POLICY=PASSIVE")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    assert only(machine.threads(tmp_path, load=5.0)).state == "ok"
 
 
 def test_little_memory_and_little_room_are_wrong(tmp_path: Path):
