@@ -8,7 +8,7 @@ A page asks for a table with a comment that holds the whole request:
 and `fill_tables` puts the table between the two lines. `down` and `across` name fields of a row (several
 joined by `+`), `digits` the decimals, `stderr=yes` adds the standard error, `best=max` or `best=min` prints
 each column's best in bold; every other key keeps only the rows whose field has that value (several joined
-by `|`).
+by `|`). A word with spaces in it stands in quotes.
 
 Which run the numbers are of is told between two lines as well:
 
@@ -17,6 +17,7 @@ Which run the numbers are of is told between two lines as well:
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -93,7 +94,13 @@ def _key(row: Row, names: Sequence[str]) -> tuple[str, ...]:
 def requested_table(request: str, root: Path) -> str:
     """The table that a marker asks for. Raises `ConfigError` on words it does not understand, naming them."""
     words: dict[str, str] = {}
-    for word in request.split():
+    try:
+        parts = shlex.split(request)
+    except ValueError as error:
+        raise ConfigError(
+            f"a table's marker cannot be split into words ({error}): {request.strip()}"
+        ) from error
+    for word in parts:
         name, _, value = word.partition("=")
         words[name] = value
     if "results" not in words:

@@ -72,6 +72,13 @@ def test_a_page_with_two_tables_gets_both(tmp_path: Path) -> None:
     assert filled.index("| ours |") < filled.index("between") < filled.index("| white |")
 
 
+def test_a_word_with_spaces_stands_in_quotes(tmp_path: Path) -> None:
+    rows = [replace(row, condition=f"way={row.model} 128") for row in ROWS[:1]]
+    write_results(tmp_path / "r.json", Stopwatch("bench", seed=0).results(rows))
+    page = f"<!-- table results=r.json condition='way={ROWS[0].model} 128' -->\n<!-- end table -->\n"
+    assert f"| way={ROWS[0].model} 128 |" in fill_tables(page, tmp_path)
+
+
 def test_the_run_that_numbers_come_from_is_told(tmp_path: Path) -> None:
     results = Stopwatch("bench", seed=0).results(ROWS)
     write_results(tmp_path / "r.json", replace(results, commit="abc", dirty=True, command="run it"))
@@ -86,7 +93,8 @@ def test_the_run_that_numbers_come_from_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_words", ["metric=psnr", "results=r.json colour=red", "results=r.json digits=x"]
+    "request_words",
+    ["metric=psnr", "results=r.json colour=red", "results=r.json digits=x", "results=r.json model='ours"],
 )
 def test_a_marker_that_makes_no_sense_is_refused(tmp_path: Path, request_words: str) -> None:
     write_results(tmp_path / "r.json", Stopwatch("bench", seed=0).results(ROWS))

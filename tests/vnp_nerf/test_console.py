@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -154,3 +155,9 @@ def test_help_ends_with_every_exit_code() -> None:
         check=True,
     )
     assert "18 CheckpointError" in done.stdout
+
+
+def test_the_readme_has_a_table_of_them() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", readme, flags=re.MULTILINE)
+    assert {int(code): meaning for code, meaning in rows} == exit_codes()
