@@ -28,6 +28,7 @@ from vnp_nerf.face.model import VNPModel, VNPModelConfig
 from vnp_nerf.face.viewer_controls import ViewerControls
 from vnp_nerf.image_metrics import foreground, over_white, picture_scores
 from vnp_nerf.radiance import RadianceModel
+from vnp_nerf.radiance_training import level_spreads
 from vnp_nerf.rendering import RayRenderer, Rendering, render_picture
 from vnp_nerf.scene import Scene
 from vnp_nerf.uncertainty_scores import uncertainty_scores
@@ -115,7 +116,7 @@ class VNPPipeline(VanillaPipeline):
         watched = isinstance(model, RadianceModel) and model.config.train_draws > 0
         if not watched or step % _LEVELS_EVERY or not comms.is_main_process():
             return
-        spreads = model.level_spreads(batch, torch.Generator(self.device).manual_seed(step))
+        spreads = level_spreads(model, batch, torch.Generator(self.device).manual_seed(step))
         if news := self._levels.update(spreads):
             CONSOLE.print(f"step {step + 1}: {news}", style="bold yellow")
 

@@ -127,13 +127,9 @@ def test_ns_render_dataset_writes_every_output_beside_the_truth(ball_run: Path, 
     from nerfstudio.scripts.render import DatasetRender
 
     DatasetRender(ball_run, tmp_path, split="test", image_format="png").main()
-    assert {folder.name for folder in (tmp_path / "test").iterdir()} == {
-        "gt-rgb",
-        "rgb",
-        "depth",
-        "accumulation",
-        "normals",
-    }
+    deviations = {"rgb_std", "epistemic", "accumulation_std", "depth_std"}
+    pictures = {"gt-rgb", "rgb", "depth", "accumulation", "normals", *(f"sample_{n}" for n in range(4))}
+    assert {folder.name for folder in (tmp_path / "test").iterdir()} == pictures | deviations
     assert len(list((tmp_path / "test" / "rgb").rglob("*.png"))) == 4
 
 
