@@ -36,6 +36,7 @@ test: setup
 	@$(BIN)/python -m pytest
 
 test-slow: setup
+	@"$(PYTHON)" scripts/check_system.py --install --tests
 	@$(BIN)/python -m pytest -m slow
 
 # The longest tests, and docs/reliability.md from what they counted. Commit first: the page names the commit.

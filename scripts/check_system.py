@@ -5,6 +5,7 @@ looks at more:
 
     python3 scripts/check_system.py             # says what is missing; exits with 20 if anything is
     python3 scripts/check_system.py --install   # as root on Debian or Ubuntu, installs what is missing first
+    python3 scripts/check_system.py --tests     # also looks for what some slow tests are left out without
 """
 
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vnp_nerf.system_needs import NEEDS, Need, find_missing, packages_of
+from vnp_nerf.system_needs import NEEDS, TEST_NEEDS, Need, find_missing, packages_of
 
 EXIT_MISSING = 20
 
@@ -38,19 +39,30 @@ def install(missing: Sequence[Need]) -> None:
         subprocess.run(["apt-get", *command, "-y"], env=environment, stdin=subprocess.DEVNULL, check=False)
 
 
-def main(arguments: Sequence[str], needs: Sequence[Need] = NEEDS) -> int:
-    """Checks `needs`, installing what is missing first if told to and able to; returns the exit code."""
-    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-        print(f"This is Python {sys.version.split()[0]}; vnp-nerf needs 3.10, 3.11 or 3.12.")
-        print("Name one with: make PYTHON=/path/to/python3.12")
-        return EXIT_MISSING
+def still_missing(needs: Sequence[Need], arguments: Sequence[str]) -> list[Need]:
+    """Those that this machine lacks, once it was tried to install them, if told to and able to."""
     missing = find_missing(needs)
     if missing and "--install" in arguments and os.geteuid() == 0 and shutil.which("apt-get"):
         install(missing)
         missing = find_missing(needs)
+    return missing
+
+
+def main(
+    arguments: Sequence[str], needs: Sequence[Need] = NEEDS, test_needs: Sequence[Need] = TEST_NEEDS
+) -> int:
+    """Checks `needs`, and under --tests `test_needs`, without which one can go on; returns the exit code."""
+    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+        print(f"This is Python {sys.version.split()[0]}; vnp-nerf needs 3.10, 3.11 or 3.12.")
+        print("Name one with: make PYTHON=/path/to/python3.12")
+        return EXIT_MISSING
+    missing = still_missing(needs, arguments)
     if missing:
         print(describe(missing))
         return EXIT_MISSING
+    for need in still_missing(test_needs, arguments) if "--tests" in arguments else ():
+        print(f"{need.name}, {need.purpose}, is not here: it is left out.")
+        print(f"To have it: sudo apt-get install {need.package}")
     if shutil.which("ffmpeg") is None:
         print("ffmpeg is not on the PATH: setup links the one that imageio-ffmpeg brings into .venv/bin.")
         print("To have the system's: sudo apt-get install ffmpeg")

@@ -200,6 +200,16 @@ def test_a_plain_user_is_told_and_nothing_is_installed(
     assert not asked
 
 
+def test_what_only_tests_need_is_told_when_asked_for_and_stops_nobody(
+    check_system: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    browser = [Need("a browser", "surely-no-browser", "for this test", lambda: False)]
+    assert check_system.main([], [], browser) == 0
+    assert "browser" not in capsys.readouterr().out
+    assert check_system.main(["--tests"], [], browser) == 0
+    assert "apt-get install surely-no-browser\n" in capsys.readouterr().out
+
+
 def test_a_complete_machine_passes(check_system: ModuleType) -> None:
     assert check_system.main([], [Need("what is there", "there", "for this test", lambda: True)]) == 0
 

@@ -41,12 +41,14 @@ from vnp_nerf.library import build_model, fitting_config, weights_path
 from vnp_nerf.paper import PaperConfig
 from vnp_nerf.prediction import check_draws
 from vnp_nerf.radiance import RadianceModel
+from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.readers import ReadOptions
 from vnp_nerf.views import Views
 
 _TURNTABLE_FRAMES = 72
 _TURNTABLE_SECONDS = 3.0
 _BAKED = "baked.safetensors"
+_SAMPLES = 4
 
 
 @dataclass
@@ -75,10 +77,10 @@ class Infer:
     """The run directory to write; outputs/SCENE/vnp-infer/TIMESTAMP by default."""
     draw: int | None = None
     """Seed of one draw of the latents; their mean, the single best guess, by default."""
-    samples: int = 4
+    samples: int | None = None
     """How many draws of the latents the tools compare, for rgb_std, depth_std, accumulation_std, epistemic
-    and sample_0, sample_1, ... among their outputs; 0 for none, which makes each picture several times
-    faster.
+    and sample_0, sample_1, ... among their outputs; by default 4 for weights with noise. 0 for none, the
+    default for others, makes each picture several times faster.
     """
     bake: int | None = None
     """Also write the field on a grid of so many points a side, 2 to 256: faster to look at on a CPU."""
@@ -116,7 +118,7 @@ def infer(options: Infer, voice: Voice | None = None) -> Path:
     Raises a `VNPError`, and writes nothing, for bad input.
     """
     voice = voice or Voice(Speech(quiet=True))
-    check_draws(options.samples)
+    check_draws(options.samples or 0)
     source = _source(options)
     config = source.config
     parser = _parser(options)
@@ -133,7 +135,7 @@ def infer(options: Infer, voice: Voice | None = None) -> Path:
     config.pipeline.datamanager.data = parser.config.data
     config.pipeline.datamanager.dataparser = parser.config
     config.pipeline.model.draw, config.pipeline.model.precision = options.draw, options.precision
-    config.pipeline.model.samples = options.samples
+    config.pipeline.model.samples = _samples(options, config.pipeline.model.radiance)
     config.pipeline.model.initial_weights = None
     config.relative_model_dir = Path("nerfstudio_models") if source.folder is None else source.folder
     partial = run_dir.with_name(f".{run_dir.name}.{os.getpid()}.partial")
@@ -178,6 +180,12 @@ def _source(options: Infer) -> _Source:
     path, checkpoint = read_latest_checkpoint(folder)
     state = scene_model_state(checkpoint, config.pipeline.model.radiance, str(path))
     return _Source(config, None if options.copy else folder, int(checkpoint["step"]), state)
+
+
+def _samples(options: Infer, radiance: RadianceConfig | PaperConfig) -> int:
+    if options.samples is not None:
+        return options.samples
+    return _SAMPLES if isinstance(radiance, RadianceConfig) and radiance.noise else 0
 
 
 def _parser(options: Infer) -> VNPSceneDataParser:

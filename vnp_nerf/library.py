@@ -8,7 +8,7 @@ from typing import Any
 
 from vnp_core.checkpoints import Checkpoint, fitting, load_into, load_weights, save_weights
 from vnp_core.config import from_dict, nearest, to_dict
-from vnp_core.errors import ConfigError
+from vnp_core.errors import CheckpointError, ConfigError
 from vnp_core.shipped import find_weights, shipped_names
 from vnp_nerf.paper import PaperConfig, PaperModel
 from vnp_nerf.radiance import RadianceModel
@@ -65,11 +65,11 @@ def start_from(model: Model, name_or_path: str | Path) -> list[str]:
     path = weights_path(name_or_path)
     given = load_weights(path).state_dict
     own = model.state_dict()
-    fitting = {name: given[name] for name in own if name in given and given[name].shape == own[name].shape}
-    if not fitting:
+    common = {name: given[name] for name in own if name in given and given[name].shape == own[name].shape}
+    if not common:
         raise CheckpointError(f"{path} has no tensor of this model's names and shapes: nothing to start from")
-    model.load_state_dict({**own, **fitting})
-    return sorted(own.keys() - fitting.keys())
+    model.load_state_dict({**own, **common})
+    return sorted(own.keys() - common.keys())
 
 
 def load_model(name_or_path: str | Path) -> tuple[Model, dict[str, Any]]:

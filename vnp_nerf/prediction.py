@@ -13,6 +13,8 @@ from torch import Tensor
 from vnp_core.errors import ConfigError
 from vnp_nerf.rendering import Rendering
 
+_FAINT = 0.01
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -33,7 +35,7 @@ class Prediction:
     accumulation_std: Float[Tensor, "*R"]
     """Of the share of light that is absorbed, noise included."""
     depth_std: Float[Tensor, "*R"]
-    """Of the distance at which light is absorbed, along the ray and over draws."""
+    """Of the distance at which light is absorbed, along the ray and over draws; 0 where hardly any is."""
 
     @classmethod
     def of_draws(cls, seen: Rendering, far: Float[Tensor, "*R"]) -> "Prediction":
@@ -66,9 +68,13 @@ def _noise(variance: Float[Tensor, "*R K"] | None) -> Float[Tensor, "*R"] | floa
 
 
 def _depth_variance(seen: Rendering, far: Float[Tensor, "*R"]) -> Float[Tensor, "*R"]:
-    """Draws count as much as the light that they absorb: one that sees nothing there has no depth."""
+    """Draws count as much as the light that they absorb: one that sees nothing there has no depth.
+
+    Where all of them together absorb less than `_FAINT` of the light, a depth would be made of roundings.
+    """
     share = seen.alpha / seen.alpha.sum(-1, keepdim=True).clamp_min(1e-6)
     depth = (seen.depth - (1 - seen.alpha) * far[..., None]) / seen.alpha.clamp_min(1e-6)
     mean = (share * depth).sum(-1, keepdim=True)
     along = torch.zeros_like(depth) if seen.depth_variance is None else seen.depth_variance
-    return (share * (along + (depth - mean).square())).sum(-1)
+    variance = (share * (along + (depth - mean).square())).sum(-1)
+    return torch.where(seen.alpha.mean(-1) > _FAINT, variance, 0.0)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -25,15 +24,13 @@ from vnp_core.fourier import fourier_features, octave_frequencies
 from vnp_core.latents import LatentHierarchy
 from vnp_core.modulation import ModulatedWeights
 from vnp_core.tokens import Tokens
+from vnp_nerf import radiance_training as training
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.canvas import Canvases, make_canvases
 from vnp_nerf.feature_planes import PlaneDecoder, read_planes
 from vnp_nerf.field_network import FieldNetwork
 from vnp_nerf.pixel_noise import (
     NoiseHead,
-    draw_spread,
-    negative_log_likelihoods,
-    pixel_distribution,
 )
 from vnp_nerf.projected_features import ColourBlend, LocalMaps, ProjectedFeatures
 from vnp_nerf.projection import turn
@@ -254,95 +251,16 @@ class RadianceModel(nn.Module):
         return rearrange(torch.stack(rows, dim=-1), "B (i j) -> B i j", i=3)
 
     def train_outputs(self, batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Renders the batch's rays at the latents' mean and at `config.train_draws` draws from the prior."""
-        device = batch.origins.device
-        background = torch.rand(*batch.origins.shape, generator=generator, device=device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            encoded = self.encode(batch.context)
-            latents = [self.latents.draw(encoded.tokens).latents]
-            if draws := self.config.train_draws:
-                latents.append(self.latents.draw(encoded.tokens, generator=generator, draws=draws).latents)
-            seen = self._render_draws(encoded, torch.cat(latents, dim=1), batch, background, generator)
-        outputs = {"rgb": seen.rgb, "alpha": seen.alpha, "truth": batch.colours_over(background)}
-        if self.config.noise:
-            drawn = seen.map(lambda part: part[:, 1:]) if draws else seen
-            assert drawn.rgb_variance is not None
-            outputs["variance"] = drawn.rgb_variance
-            predicted = pixel_distribution(drawn.rgb, drawn.rgb_variance)
-            outputs["log_probs"] = predicted.log_probs(outputs["truth"])  # [B, K, R]
-        return outputs
-
-    def _render_draws(
-        self,
-        encoded: Encoded,
-        latents: Float[Tensor, "B K L Z"],
-        batch: TrainBatch,
-        background: Float[Tensor, "B R 3"],
-        generator: torch.Generator,
-    ) -> Rendering:
-        """The batch's rays [B, K, R, ...], each at samples that all draws share."""
-        decoded = self.decode(encoded, rearrange(latents, "B K L Z -> (B K) L Z"))
-        near, far = self.spans(encoded, batch.origins, batch.directions)
-        edges = stratified_edges(near, far, self.config.train_samples, generator)
-        density, values = self._query_rays(decoded, batch.origins, batch.directions, edges)
-        scenes = len(latents)
-        return composite(
-            rearrange(density, "(B K) R S -> B K R S", B=scenes),
-            rearrange(values, "(B K) R S C -> B K R S C", B=scenes),
-            edges[:, None],
-            background[:, None],
-        )
-
-    @torch.no_grad()
-    def level_spreads(
-        self, batch: TrainBatch, generator: torch.Generator, draws: int = 4
-    ) -> Float[Tensor, "L"]:
-        """`draw_spread` of draws that differ in one level alone, for each level: 0 where it is dead.
-
-        Levels above are at their means, and those below at the means that follow.
-        """
-        encoded = self.encode(batch.context)
-        noise = self.latents.noise(encoded.tokens, generator, draws)
-        spreads: list[Tensor] = []
-        for level in range(self.config.latents.levels):
-            alone = torch.zeros_like(noise)
-            alone[:, :, level] = noise[:, :, level]
-            latents = self.latents(encoded.tokens, alone).latents
-            seen = self._render_draws(encoded, latents, batch, torch.ones_like(batch.origins), generator)
-            assert seen.rgb_variance is not None
-            spreads.append(draw_spread(seen.rgb, seen.rgb_variance))
-        return torch.stack(spreads)
+        """See `vnp_nerf.radiance_training.train_outputs`."""
+        return training.train_outputs(self, batch, generator)
 
     def loss_terms(self, outputs: dict[str, Tensor], batch: TrainBatch, step: int) -> dict[str, Tensor]:
-        """Squared errors of colour over random backgrounds and of alpha, at the latents' mean; of the colour
-        of the mean of draws; and with `config.noise` the negative log-likelihoods of the rays' colours, nats
-        a ray.
-        """
-        rgb = outputs["rgb"]
-        terms = {
-            "rgb": F.mse_loss(rgb[:, 0], outputs["truth"]),
-            "alpha": self.config.alpha_weight * F.mse_loss(outputs["alpha"][:, 0], batch.rgba[..., 3]),
-        }
-        if self.config.train_draws:
-            terms["mean_of_draws"] = F.mse_loss(rgb[:, 1:].mean(1), outputs["truth"])
-        if "log_probs" in outputs:
-            nll = negative_log_likelihoods(outputs["log_probs"])
-            terms |= {name: self.config.likelihood_weight * value for name, value in nll.items()}
-        return terms
+        """See `vnp_nerf.radiance_training.loss_terms`."""
+        return training.loss_terms(self.config, outputs, batch)
 
-    @torch.no_grad()
     def metrics(self, outputs: dict[str, Tensor], batch: TrainBatch) -> dict[str, Tensor]:
-        """PSNR of the batch's rays over random backgrounds, dB: at the latents' mean, and with draws of their
-        mean and of one of them; and by how much draws differ (see `draw_spread`).
-        """
-        rgb = outputs["rgb"]
-        pictures = {"psnr": rgb[:, 0]}
-        found: dict[str, Tensor] = {}
-        if self.config.train_draws:
-            pictures |= {"psnr_of_mean": rgb[:, 1:].mean(1), "psnr_of_draw": rgb[:, 1]}
-            found["spread"] = draw_spread(rgb[:, 1:], outputs["variance"])
-        errors = {name: F.mse_loss(picture, outputs["truth"]) for name, picture in pictures.items()}
-        return {**{name: -10 * torch.log10(error) for name, error in errors.items()}, **found}
+        """See `vnp_nerf.radiance_training.metrics`."""
+        return training.metrics(outputs)
 
     def spans(
         self, encoded: Encoded, origins: Float[Tensor, "B R 3"], directions: Float[Tensor, "B R 3"]
@@ -351,13 +269,14 @@ class RadianceModel(nn.Module):
         near, far = ball_span(origins, directions, self.config.radius)
         return (near, far) if encoded.hull is None else encoded.hull.clip(origins, directions, near, far)
 
-    def _query_rays(
+    def query_rays(
         self,
         decoded: Decoded,
         origins: Float[Tensor, "B R 3"],
         directions: Float[Tensor, "B R 3"],
         edges: Float[Tensor, "B R S+1"],
     ) -> tuple[Float[Tensor, "B*K R S"], Float[Tensor, "B*K R S C"]]:
+        """Density and what is rendered at the middles of each ray's intervals."""
         middles = (edges[..., 1:] + edges[..., :-1]) / 2
         points = origins[..., None, :] + middles[..., None] * directions[..., None, :]
         samples = middles.shape[-1]
@@ -382,10 +301,10 @@ class RadianceModel(nn.Module):
         """
         near, far = self.spans(decoded.encoded, origins, directions)
         edges = stratified_edges(near, far, self.config.render_samples)
-        density, values = self._query_rays(decoded, origins, directions, edges)
+        density, values = self.query_rays(decoded, origins, directions, edges)
         if self.config.importance_samples:
             edges = importance_edges(edges, ray_weights(density, edges), self.config.importance_samples)
-            density, values = self._query_rays(decoded, origins, directions, edges)
+            density, values = self.query_rays(decoded, origins, directions, edges)
         _, beyond = ball_span(origins, directions, self.config.radius)
         return composite(density, values, edges, background, beyond)
 

@@ -71,7 +71,15 @@ LIBRARIES = (
     library("libOpenGL.so.0", "libopengl0", "for pymeshlab: ns-export"),
 )
 NEEDS = (VENV, *COMPILER, *LIBRARIES)
-"""All of it."""
+"""All that the package cannot do without."""
+BROWSER = Need(
+    "chromium",
+    "chromium",
+    "for the test of ns-viewer in a browser",
+    lambda: shutil.which("chromium") is not None,
+)
+TEST_NEEDS = (BROWSER,)
+"""What slow tests are left out without."""
 
 
 def find_missing(needs: Sequence[Need]) -> list[Need]:

@@ -50,6 +50,12 @@ def test_draws_that_see_nothing_have_no_say_in_depth():
     assert Prediction.of_draws(seen, torch.tensor([9.0])).depth_std.item() == pytest.approx(1.0)
 
 
+def test_light_that_hardly_anything_absorbs_has_no_depth_to_be_unsure_of():
+    faint = torch.tensor([[1e-6, 2e-6, 0.0]])
+    seen = Rendering(torch.ones(1, 3, 3), faint, depth=torch.tensor([[5.0, 6.0, 5.0]]))
+    assert Prediction.of_draws(seen, torch.tensor([6.0])).depth_std.item() == 0
+
+
 def test_without_noise_there_is_the_disagreement_of_draws():
     told = Prediction.of_draws(rendering(noise=False), torch.tensor([7.0]))
     assert torch.equal(told.rgb_std, told.epistemic)

@@ -13,6 +13,7 @@ from vnp_nerf.batches import TrainBatch
 from vnp_nerf.cameras import look_at, picture_rays, pixel_rays
 from vnp_nerf.radiance import RadianceField, RadianceModel
 from vnp_nerf.radiance_config import RadianceConfig
+from vnp_nerf.radiance_training import level_spreads
 from vnp_nerf.ray_sampling import ball_span
 from vnp_nerf.reflection import reflected_views
 from vnp_nerf.rendering import render_picture
@@ -309,14 +310,14 @@ def test_a_model_without_draws_is_deterministic_and_keeps_its_noise():
 
 def test_a_level_that_nothing_listens_to_has_no_spread():
     model, batch = _model(), _batch()
-    alive = model.level_spreads(batch, torch.Generator().manual_seed(0))
+    alive = level_spreads(model, batch, torch.Generator().manual_seed(0))
     assert (alive > 0).all()
     dim = model.config.latents.dim
     with torch.no_grad():
         model.network.styles[1][0].weight.zero_()
         for layer in model.planes.from_latents:
             layer.weight[:, dim:] = 0
-    spreads = model.level_spreads(batch, torch.Generator().manual_seed(0))
+    spreads = level_spreads(model, batch, torch.Generator().manual_seed(0))
     assert spreads[1] == 0
     assert spreads[0] > 0
 

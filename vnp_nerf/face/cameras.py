@@ -9,9 +9,9 @@ from nerfstudio.cameras.cameras import CameraType
 
 from vnp_nerf.cameras import Cameras, look_at, orbit_cameras
 
-_FIELD_OF_VIEW = 40.0
+FIELD_OF_VIEW = 40.0
 # A ball of radius 1.1 just fits into the picture.
-_DISTANCE = 1.1 / math.sin(math.radians(_FIELD_OF_VIEW / 2))
+DISTANCE = 1.1 / math.sin(math.radians(FIELD_OF_VIEW / 2))
 
 
 def nerfstudio_cameras(cameras: Cameras) -> NerfstudioCameras:
@@ -49,9 +49,9 @@ def spiral_cameras(count: int, height: int, width: int) -> Cameras:
     level = (1 - altitude.square()).sqrt()
     azimuth = torch.cumsum(3.6 / (math.sqrt(count) * level), dim=0)
     directions = torch.stack([level * azimuth.cos(), level * azimuth.sin(), altitude], dim=-1)
-    focal = 0.5 * min(height, width) / math.tan(math.radians(_FIELD_OF_VIEW / 2))
+    focal = 0.5 * min(height, width) / math.tan(math.radians(FIELD_OF_VIEW / 2))
     return Cameras(
-        look_at((_DISTANCE * directions).float()),
+        look_at((DISTANCE * directions).float()),
         torch.tensor([focal, focal, width / 2, height / 2]).repeat(count, 1),
         torch.tensor([[height, width]]).repeat(count, 1),
     )
@@ -59,7 +59,7 @@ def spiral_cameras(count: int, height: int, width: int) -> Cameras:
 
 def turntable_cameras(count: int, elevation: float, height: int, width: int) -> Cameras:
     """A level circle about the unit ball at an elevation in degrees."""
-    return orbit_cameras(count, _DISTANCE, elevation, _horizontal_field(height, width), height, width)
+    return orbit_cameras(count, DISTANCE, elevation, _horizontal_field(height, width), height, width)
 
 
 def elevation_of(cameras: Cameras) -> float:
@@ -95,6 +95,6 @@ def camera_path(cameras: Cameras, seconds: float) -> dict[str, Any]:
 
 
 def _horizontal_field(height: int, width: int) -> float:
-    """Horizontal field of view, degrees, of a picture whose smaller side sees `_FIELD_OF_VIEW`."""
-    half = math.tan(math.radians(_FIELD_OF_VIEW / 2)) * width / min(height, width)
+    """Horizontal field of view, degrees, of a picture whose smaller side sees `FIELD_OF_VIEW`."""
+    half = math.tan(math.radians(FIELD_OF_VIEW / 2)) * width / min(height, width)
     return math.degrees(2 * math.atan(half))

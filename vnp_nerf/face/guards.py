@@ -109,7 +109,7 @@ class FieldMonitor:
 class LevelMonitor:
     """Tells of levels of the latents that change nothing that is seen.
 
-    Running means of `RadianceModel.level_spreads`; silent before `patience` updates.
+    Running means of `vnp_nerf.radiance_training.level_spreads`; silent before `patience` updates.
     """
 
     def __init__(self, patience: int = 10, threshold: float = 0.02, decay: float = 0.8) -> None:

@@ -294,7 +294,9 @@ class VNPModel(Model):
             seen = self._render_spans(drawn, origins, directions, spans)
             far = spans[:, 1]
         told = Prediction.of_draws(seen, far)
-        stds = ("rgb_std", "epistemic", "accumulation_std", "depth_std")
+        # Without noise the disagreement of draws is all there is, and no standard deviation of a pixel.
+        noisy = ("rgb_std", "accumulation_std", "depth_std") if drawn.model.config.noise else ()
+        stds = ("epistemic", *noisy)
         return {
             **{name: getattr(told, name)[:, None] for name in stds},
             **{f"sample_{draw}": rgb for draw, rgb in enumerate(told.draws.unbind(1))},

@@ -1,7 +1,6 @@
 """The pipeline: data-parallel training, strict checkpoints, and evaluation scene by scene."""
 
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -12,7 +11,6 @@ from einops import rearrange
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from nerfstudio.utils import comms
 from nerfstudio.utils.rich_utils import CONSOLE
-from nerfstudio.viewer.viewer_elements import ViewerSlider
 from rich.progress import track
 from torch import Tensor
 from torch.cuda.amp.grad_scaler import GradScaler
@@ -22,14 +20,15 @@ from torchvision.utils import save_image
 from vnp_core.checkpoints import load_into
 from vnp_core.errors import exit_on_error
 from vnp_nerf.batches import TrainBatch
-from vnp_nerf.context_choice import choose_context
 from vnp_nerf.distributions import Distribution
 from vnp_nerf.face.checkpoints import model_state
 from vnp_nerf.face.datamanager import VNPDataManager, VNPDataManagerConfig
 from vnp_nerf.face.guards import FieldMonitor, LevelMonitor, check_losses
 from vnp_nerf.face.model import VNPModel, VNPModelConfig
+from vnp_nerf.face.viewer_controls import ViewerControls
 from vnp_nerf.image_metrics import foreground, over_white, picture_scores
 from vnp_nerf.radiance import RadianceModel
+from vnp_nerf.radiance_training import level_spreads
 from vnp_nerf.rendering import RayRenderer, Rendering, render_picture
 from vnp_nerf.scene import Scene
 from vnp_nerf.uncertainty_scores import uncertainty_scores
@@ -83,41 +82,15 @@ class VNPPipeline(VanillaPipeline):
         self._monitor = FieldMonitor()
         self._levels = LevelMonitor()
         self.vnp.set_context(self.datamanager.focus_context)
-        self._add_viewer_controls()
+        self.viewer_controls = ViewerControls(self.datamanager.dataparser, self.vnp)
+        for name, element in self.viewer_controls.elements.items():
+            setattr(self, name, element)  # the viewer finds public attributes of its kinds by itself
         if world_size > 1:
             devices = [local_rank] if torch.device(device).type == "cuda" else None
             self._model = cast(
                 Any, DistributedDataParallel(self._model, devices, find_unused_parameters=True)
             )
             dist.barrier(device_ids=devices)
-
-    def _add_viewer_controls(self) -> None:
-        """What a visitor of ns-viewer may turn; the viewer finds public attributes of its kinds by itself."""
-        parser = self.datamanager.dataparser
-        self.draw_slider = ViewerSlider(
-            "Draw of the latents",
-            default_value=self.config.model.draw or 0,
-            min_value=0,
-            max_value=50,
-            step=1,
-            cb_hook=lambda slider: self.vnp.choose_draw(int(slider.value) or None),
-            hint="0: their mean, the single best guess; others: samples of what the object may be",
-        )
-        self.context_slider = ViewerSlider(
-            "Context views",
-            default_value=len(parser.context),
-            min_value=1,
-            max_value=max(2, len(parser.scene.views_in("train")), len(parser.context)),
-            step=1,
-            cb_hook=lambda slider: self.show_context(int(slider.value)),
-            hint="How many posed pictures the object is inferred from",
-        )
-
-    def show_context(self, count: int) -> None:
-        """Looks through `count` views of the focus scene, or as many as it has, spread evenly."""
-        scene = self.datamanager.dataparser.scene
-        views = choose_context(scene, None, min(count, len(scene.views_in("train"))))
-        self.vnp.set_context(lambda: Views.from_scene(scene, views))
 
     @property
     def vnp(self) -> VNPModel:
@@ -143,7 +116,7 @@ class VNPPipeline(VanillaPipeline):
         watched = isinstance(model, RadianceModel) and model.config.train_draws > 0
         if not watched or step % _LEVELS_EVERY or not comms.is_main_process():
             return
-        spreads = model.level_spreads(batch, torch.Generator(self.device).manual_seed(step))
+        spreads = level_spreads(model, batch, torch.Generator(self.device).manual_seed(step))
         if news := self._levels.update(spreads):
             CONSOLE.print(f"step {step + 1}: {news}", style="bold yellow")
 
@@ -155,6 +128,11 @@ class VNPPipeline(VanillaPipeline):
         result = self._scored(self.vnp(rays, batch), batch)
         self.train()
         return result
+
+    def get_eval_image_metrics_and_images(self, step: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Scores and pictures of one view of the focus scene, whatever a visitor of the viewer looks at."""
+        with self.vnp.looking_at(self.datamanager.focus_context()):
+            return super().get_eval_image_metrics_and_images(step)
 
     def _scored(self, outputs: Any, batch: Any) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
         metrics = self.vnp.get_metrics_dict(outputs, batch)
@@ -198,9 +176,8 @@ class VNPPipeline(VanillaPipeline):
         output_path: Path | None,
         uncertainty: bool,
     ) -> list[dict[str, float]]:
-        focus = scene is self.datamanager.dataparser.scene
         rows: list[dict[str, float]] = []
-        with nullcontext() if focus else self.vnp.looking_at(Views.from_scene(scene, context)):
+        with self.vnp.looking_at(Views.from_scene(scene, context)):
             for view in views:
                 truth = Views.from_scene(scene, [view]).to(self.device)
                 start = time.perf_counter()

@@ -154,7 +154,7 @@ def test_the_tools_show_the_baked_field_until_draw_context_or_weights_are_others
     assert isinstance(model.field(), CulledField)
     with torch.no_grad():
         model.radiance.network.density.bias -= 1
-    pipeline.show_context(1)
+    pipeline.viewer_controls.look(pipeline.datamanager.dataparser.scene, (0,))
     assert isinstance(model.field(), CulledField)
 
 

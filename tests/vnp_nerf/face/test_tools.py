@@ -127,13 +127,9 @@ def test_ns_render_dataset_writes_every_output_beside_the_truth(ball_run: Path, 
     from nerfstudio.scripts.render import DatasetRender
 
     DatasetRender(ball_run, tmp_path, split="test", image_format="png").main()
-    assert {folder.name for folder in (tmp_path / "test").iterdir()} == {
-        "gt-rgb",
-        "rgb",
-        "depth",
-        "accumulation",
-        "normals",
-    }
+    deviations = {"rgb_std", "epistemic", "accumulation_std", "depth_std"}
+    pictures = {"gt-rgb", "rgb", "depth", "accumulation", "normals", *(f"sample_{n}" for n in range(4))}
+    assert {folder.name for folder in (tmp_path / "test").iterdir()} == pictures | deviations
     assert len(list((tmp_path / "test" / "rgb").rglob("*.png"))) == 4
 
 
@@ -232,14 +228,14 @@ def test_ns_viewer_renders_what_a_visitor_sees(
             CameraState(fov=0.6, aspect=1.0, c2w=pose, camera_type=CameraType.PERSPECTIVE)
         )
         model, field = loaded.model, loaded.model.field()
-        sliders = {path.split("/")[-1]: element for path, element in viewer.viewer_elements}
-        sliders["draw_slider"].value = 7
+        elements = {path.split("/")[-1]: element for path, element in viewer.viewer_elements}
+        elements["latents_draw"].value = 7
         wait_until(lambda: model.config.draw == 7 and model.field() is not field)
-        sliders["draw_slider"].value = 0
+        elements["latents_draw"].value = -1
         wait_until(lambda: model.config.draw is None)
-        field = model.field()
-        sliders["context_slider"].value = 5
-        wait_until(lambda: model.field() is not field)
+        elements["context_count"].value = 5
+        wait_until(lambda: elements["context_views"].value == "0 1 2 3 4")
+        wait_until(lambda: len(viewer.camera_handles) == 5)
     finally:
         viewer.viser_server.stop()
         loaded.vnp.set_context(loaded.datamanager.focus_context)

@@ -8,9 +8,11 @@ import torch
 from vnp_core.errors import ConfigError
 from vnp_nerf.face.guards import LevelMonitor
 from vnp_nerf.face.model import VNPModel
+from vnp_nerf.face.run_file import read_run_config
 from vnp_nerf.infer import Infer, infer
 from vnp_nerf.pixel_noise import FLOOR
 
+DEMO = Path(__file__).parents[3] / "data" / "demo" / "furniture"
 DEVIATIONS = ("rgb_std", "epistemic", "accumulation_std", "depth_std")
 
 
@@ -82,6 +84,13 @@ def test_ns_eval_scores_the_uncertainty(pipeline):
 def test_one_draw_has_no_spread(tmp_path: Path):
     with pytest.raises(ConfigError, match="no spread"):
         infer(Infer(data=tmp_path, weights="furniture", samples=1))
+
+
+@pytest.mark.parametrize(("weights", "samples"), [("furniture", 0), ("furniture-draws", 4)])
+def test_weights_with_noise_are_asked_for_draws(weights: str, samples: int, tmp_path: Path):
+    scene = DEMO / "blendswap-cc-0-armchair"
+    run = infer(Infer(data=scene, weights=weights, output_dir=tmp_path / "run"))
+    assert read_run_config(run / "config.yml").pipeline.model.samples == samples
 
 
 def test_dead_levels_are_named_once_and_called_alive_again():

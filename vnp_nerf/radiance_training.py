@@ -1,0 +1,118 @@
+"""How `RadianceModel` is trained: what is rendered of a batch, and what is made of it.
+
+The field at the latents' mean learns by squared errors; draws of the latents learn by likelihood, together
+and each by itself (see `vnp_nerf.pixel_noise.negative_log_likelihoods`).
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from vnp_nerf.batches import TrainBatch
+from vnp_nerf.pixel_noise import draw_spread, negative_log_likelihoods, pixel_distribution
+from vnp_nerf.radiance_config import RadianceConfig
+from vnp_nerf.ray_sampling import stratified_edges
+from vnp_nerf.rendering import Rendering, composite
+
+if TYPE_CHECKING:
+    from vnp_nerf.radiance import Encoded, RadianceModel
+
+
+def train_outputs(model: "RadianceModel", batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Renders the batch's rays at the latents' mean and at `config.train_draws` draws from the prior."""
+    device = batch.origins.device
+    background = torch.rand(*batch.origins.shape, generator=generator, device=device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=model.config.bfloat16):
+        encoded = model.encode(batch.context)
+        latents = [model.latents.draw(encoded.tokens).latents]
+        if draws := model.config.train_draws:
+            latents.append(model.latents.draw(encoded.tokens, generator=generator, draws=draws).latents)
+        seen = render_draws(model, encoded, torch.cat(latents, dim=1), batch, background, generator)
+    outputs = {"rgb": seen.rgb, "alpha": seen.alpha, "truth": batch.colours_over(background)}
+    if model.config.noise:
+        drawn = seen.map(lambda part: part[:, 1:]) if draws else seen
+        assert drawn.rgb_variance is not None
+        outputs["variance"] = drawn.rgb_variance
+        predicted = pixel_distribution(drawn.rgb, drawn.rgb_variance)
+        outputs["log_probs"] = predicted.log_probs(outputs["truth"])  # [B, K, R]
+    return outputs
+
+
+def render_draws(
+    model: "RadianceModel",
+    encoded: "Encoded",
+    latents: Float[Tensor, "B K L Z"],
+    batch: TrainBatch,
+    background: Float[Tensor, "B R 3"],
+    generator: torch.Generator,
+) -> Rendering:
+    """The batch's rays [B, K, R, ...], each at samples that all draws share."""
+    decoded = model.decode(encoded, rearrange(latents, "B K L Z -> (B K) L Z"))
+    near, far = model.spans(encoded, batch.origins, batch.directions)
+    edges = stratified_edges(near, far, model.config.train_samples, generator)
+    density, values = model.query_rays(decoded, batch.origins, batch.directions, edges)
+    scenes = len(latents)
+    return composite(
+        rearrange(density, "(B K) R S -> B K R S", B=scenes),
+        rearrange(values, "(B K) R S C -> B K R S C", B=scenes),
+        edges[:, None],
+        background[:, None],
+    )
+
+
+@torch.no_grad()
+def level_spreads(
+    model: "RadianceModel", batch: TrainBatch, generator: torch.Generator, draws: int = 4
+) -> Float[Tensor, "L"]:
+    """`draw_spread` of draws that differ in one level alone, for each level: 0 where it is dead.
+
+    Levels above are at their means, and those below at the means that follow.
+    """
+    encoded = model.encode(batch.context)
+    noise = model.latents.noise(encoded.tokens, generator, draws)
+    spreads: list[Tensor] = []
+    for level in range(model.config.latents.levels):
+        alone = torch.zeros_like(noise)
+        alone[:, :, level] = noise[:, :, level]
+        latents = model.latents(encoded.tokens, alone).latents
+        seen = render_draws(model, encoded, latents, batch, torch.ones_like(batch.origins), generator)
+        assert seen.rgb_variance is not None
+        spreads.append(draw_spread(seen.rgb, seen.rgb_variance))
+    return torch.stack(spreads)
+
+
+def loss_terms(config: RadianceConfig, outputs: dict[str, Tensor], batch: TrainBatch) -> dict[str, Tensor]:
+    """Squared errors of colour over random backgrounds and of alpha, at the latents' mean; of the colour
+    of the mean of draws; and with `config.noise` the negative log-likelihoods of the rays' colours, nats
+    a ray.
+    """
+    rgb = outputs["rgb"]
+    terms = {
+        "rgb": F.mse_loss(rgb[:, 0], outputs["truth"]),
+        "alpha": config.alpha_weight * F.mse_loss(outputs["alpha"][:, 0], batch.rgba[..., 3]),
+    }
+    if config.train_draws:
+        terms["mean_of_draws"] = F.mse_loss(rgb[:, 1:].mean(1), outputs["truth"])
+    if "log_probs" in outputs:
+        nll = negative_log_likelihoods(outputs["log_probs"])
+        terms |= {name: config.likelihood_weight * value for name, value in nll.items()}
+    return terms
+
+
+@torch.no_grad()
+def metrics(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """PSNR of the batch's rays over random backgrounds, dB: at the latents' mean, and with draws of their
+    mean and of one of them; and by how much draws differ (see `draw_spread`).
+    """
+    rgb = outputs["rgb"]
+    pictures = {"psnr": rgb[:, 0]}
+    found: dict[str, Tensor] = {}
+    if rgb.shape[1] > 1:
+        pictures |= {"psnr_of_mean": rgb[:, 1:].mean(1), "psnr_of_draw": rgb[:, 1]}
+        found["spread"] = draw_spread(rgb[:, 1:], outputs["variance"])
+    errors = {name: F.mse_loss(picture, outputs["truth"]) for name, picture in pictures.items()}
+    return {**{name: -10 * torch.log10(error) for name, error in errors.items()}, **found}
