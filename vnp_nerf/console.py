@@ -99,8 +99,8 @@ def run_command(module: str, needs: Callable[[], None] = lambda: None) -> None:
 
     needs: checks what the import would fail without.
     """
-    # Threads that wait for each other while other programs hold the cores take tens of times as long to
-    # render as one would; those that sleep meanwhile lose a little where the machine is idle. OpenMP reads
+    # Threads that wait for each other while other programs hold the cores can take far longer than one
+    # would alone; those that sleep meanwhile lose a little where the machine is idle. OpenMP reads
     # this once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console = Console(stderr=True, quiet="--quiet" in sys.argv)
