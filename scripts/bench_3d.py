@@ -4,20 +4,22 @@
         --splits test test_author --output docs/results/furniture.json --sheet docs/results/furniture.png
 
 Each corpus of --data has its pairs in data/pairs/NAME.json. Without --weights, only the baselines are scored.
-With --draws the models say how far the truth may lie from their pictures, and are scored for it, rivals too:
+With --draws the first weights say how far the truth may lie from their pictures, and are scored for it,
+rivals too; such weights are trained with noise, which `furniture-draws` was:
 
-    python scripts/bench_3d.py --weights furniture --draws 16 --rivals furniture-deterministic \
+    python scripts/bench_3d.py --weights furniture-draws --draws 16 --no-baselines \
         --data furniture:outputs/scenes/furniture64 furniture-unseen:outputs/scenes/furniture64 \
-        --output docs/results/furniture-uncertainty.json
+        --output docs/results/furniture-uncertainty.json --figures docs/pictures/uncertainty
 
 `furniture-unseen` are pairs whose queries look at the side that no context view shows. Sigmas of
 `NAME scaled` are multiplied by the one factor that fits scenes of the split `val` best, at all numbers of
 views together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,27 +28,26 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from vnp_core.errors import ConfigError, exit_on_error, with_exit_codes
-from vnp_core.results import Row, Stopwatch, mean_row, write_results
+from vnp_core.results import Row, Stopwatch, write_results
 from vnp_core.tables import markdown_table
 from vnp_nerf.baselines import MeanPicture, NearestObject, NearestView, WhitePicture
 from vnp_nerf.console import Voice
-from vnp_nerf.contact_sheets import Panel, case_row, contact_sheet, write_png
-from vnp_nerf.distributions import (
-    ConstantSigma,
-    DistributionPredictor,
-    DrawingPredictor,
-    Ensemble,
-    ScaledPredictor,
-    evaluate_distributions,
-    fit_constant_sigma,
-    fit_scale,
+from vnp_nerf.contact_sheets import case_row, contact_sheet, write_png
+from vnp_nerf.distributions import score_distributions
+from vnp_nerf.evaluation import (
+    Case,
+    Contestant,
+    ModelPredictor,
+    Predictor,
+    cases_of,
+    evaluate,
+    score_case,
 )
-from vnp_nerf.evaluation import ModelPredictor, Predictor, cases_of, evaluate
 from vnp_nerf.library import load_model, weights_path
 from vnp_nerf.pairs import Pairs, make_pairs, read_pairs
 from vnp_nerf.prediction import check_draws
-from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.readers import Collection, open_collection
+from vnp_nerf.uncertainty_study import Contestants, draw_uncertainty
 
 PAIRS_FOLDER = Path(__file__).resolve().parents[1] / "data" / "pairs"
 
@@ -82,9 +83,11 @@ class Bench3D:
     sheet: Path | None = None
     """Where a contact sheet goes, of the first model on each corpus and split."""
     sheet_objects: int = 6
-    """Objects of each corpus and split on the sheet."""
+    """Objects of each corpus and split on the sheet, and of each corpus in the figures."""
     sheet_views: int = 3
     """Context views of the sheet."""
+    figures: Path | None = None
+    """Folder where figures of the uncertainty of --draws go."""
     pairs: Path = PAIRS_FOLDER
     """Folder of the pairs, NAME.json for each corpus."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
@@ -130,27 +133,40 @@ def baselines_of(corpus: Corpus, config: Bench3D, voice: Voice) -> list[Predicto
     return found
 
 
-def drawing_predictor(name: str, draws: int, device: str) -> DrawingPredictor:
-    """Weights by name, to be asked for their uncertainty: at draws, or at the mean of a model without."""
-    model, _ = load_model(name)
-    stem = weights_path(name).stem
-    if not isinstance(model, RadianceModel):
-        raise ConfigError(
-            f"{stem} has no noise, so it cannot say how far the truth may lie from its pictures"
-        )
-    return DrawingPredictor(stem, model.to(device), draws if model.config.train_draws else 0, device)
+def scored(
+    contestants: Sequence[Sequence[Contestant]],
+    corpora: Sequence[Corpus],
+    config: Bench3D,
+    voice: Voice,
+    what: str,
+    score: Callable[[Any, Case, int], dict[str, float]],
+) -> list[Row]:
+    """The scores of each corpus' contestants on it."""
+    rows: list[Row] = []
+    for entered, corpus in zip(contestants, corpora, strict=True):
+        for split in corpus.splits:
+            total = len(list(corpus.pairs.scenes[split])[: config.limit])
+            with voice.progress(f"{corpus.pairs.corpus}, {split}{what}", "objects", total) as report:
+                rows += evaluate(
+                    entered,
+                    corpus.collection,
+                    corpus.pairs,
+                    [split],
+                    config.views,
+                    score=score,
+                    limit=config.limit,
+                    on_case=lambda _, done, report=report: report(done),
+                )
+    return rows
 
 
-def uncertainty_rows(corpora: Sequence[Corpus], config: Bench3D, voice: Voice) -> list[Row]:
-    """Scores of the first weights' uncertainty, of its rivals', and of all with a factor on their sigmas."""
-    ours = drawing_predictor(config.weights[0], config.draws, config.device)
-    rivals = [drawing_predictor(name, config.draws, config.device) for name in config.rivals]
-    plain: list[DistributionPredictor] = [ours, *rivals]
-    if config.ensemble:
-        members = [drawing_predictor(name, 0, config.device) for name in config.ensemble]
-        plain.append(Ensemble("ensemble", members))
+def uncertainty_rows(
+    found: Contestants, corpora: Sequence[Corpus], config: Bench3D, voice: Voice
+) -> list[Row]:
+    """Scores of all that is said of the truth; factors on sigma are fitted to objects of the split `val`."""
+    first = corpora[0]
     validation = make_pairs(
-        corpora[0].collection,
+        first.collection,
         "val",
         "",
         ["val"],
@@ -158,36 +174,21 @@ def uncertainty_rows(corpora: Sequence[Corpus], config: Bench3D, voice: Voice) -
         queries=1,
         limit=config.calibration_objects,
     )
-    cases = list(cases_of(corpora[0].collection, validation, "val"))
-    rows: list[Row] = []
-    scaled: list[DistributionPredictor] = []
-    with voice.progress("factors on sigma", "predictors", len(plain)) as report:
-        for done, predictor in enumerate(plain, start=1):
-            factor = fit_scale(predictor, cases, config.views).factor
-            scaled.append(ScaledPredictor(f"{predictor.name} scaled", predictor, factor))
-            rows.append(
-                mean_row(predictor.name, corpora[0].pairs.corpus, "val", "", "sigma_factor", [factor])
-            )
-            report(done)
-    at_mean = ModelPredictor(ours.name, ours.model, config.device)
-    for name, alone in (("constant sigma", False), ("constant sigma fg", True)):
-        sigma = fit_constant_sigma(at_mean, cases, config.views, alone)
-        scaled.append(ConstantSigma(name, at_mean, sigma))
-        rows.append(mean_row(name, corpora[0].pairs.corpus, "val", "", "sigma", [sigma]))
+    cases = list(cases_of(first.collection, validation, "val"))
+    everybody, rows = found.calibrated(cases, config.views, first.pairs.corpus, voice)
+    entered = [everybody] * len(corpora)
+    return rows + scored(entered, corpora, config, voice, ", uncertainty", score_distributions)
+
+
+def draw_figures(
+    folder: Path, found: Contestants, corpora: Sequence[Corpus], config: Bench3D, voice: Voice
+) -> list[Path]:
+    """Figures of the first weights' uncertainty on the first objects of each corpus."""
+    paths: list[Path] = []
     for corpus in corpora:
-        for split in corpus.splits:
-            total = len(list(corpus.pairs.scenes[split])[: config.limit])
-            with voice.progress(f"{corpus.pairs.corpus}, {split}, uncertainty", "objects", total) as report:
-                rows += evaluate_distributions(
-                    [*plain, *scaled],
-                    corpus.collection,
-                    corpus.pairs,
-                    [split],
-                    config.views,
-                    limit=config.limit,
-                    on_case=lambda _, done, report=report: report(done),
-                )
-    return rows
+        cases = list(cases_of(corpus.collection, corpus.pairs, corpus.splits[0], config.sheet_objects))
+        paths += draw_uncertainty(folder, corpus.pairs.corpus, found.ours, cases, config.views, voice)
+    return paths
 
 
 def print_tables(rows: Sequence[Row], console: Console) -> None:
@@ -204,6 +205,8 @@ def main(config: Bench3D) -> None:
     console, voice = Console(), Voice()
     stopwatch = Stopwatch("bench_3d", config.seed, config.device)
     check_draws(config.draws)
+    if config.figures is not None and not config.draws:
+        raise ConfigError("--figures are of the uncertainty of draws: say how many by --draws")
     if config.draws and not config.weights:
         raise ConfigError("--draws asks for the uncertainty of weights: name them by --weights")
     corpora = [open_corpus(data, config.pairs, config.splits) for data in config.data]
@@ -211,33 +214,30 @@ def main(config: Bench3D) -> None:
     for name in config.weights:
         model, _ = load_model(name)
         models.append(ModelPredictor(weights_path(name).stem, model.to(config.device), config.device))
-    rows: list[Row] = []
-    panels: list[tuple[str, list[Panel]]] = []
-    for corpus in corpora:
-        predictors = [*models, *baselines_of(corpus, config, voice)]
-        for split in corpus.splits:
-            total = len(list(corpus.pairs.scenes[split])[: config.limit])
-            with voice.progress(f"{corpus.pairs.corpus}, {split}", "objects", total) as report:
-                rows += evaluate(
-                    predictors,
-                    corpus.collection,
-                    corpus.pairs,
-                    [split],
-                    config.views,
-                    limit=config.limit,
-                    on_case=lambda _, done, report=report: report(done),
-                )
-            if config.sheet is not None and models:
-                cases = cases_of(corpus.collection, corpus.pairs, split, config.sheet_objects)
-                panels += [case_row(models[0], case, config.sheet_views) for case in cases]
+    drawn: Contestants | None = None
     if config.draws:
-        rows += uncertainty_rows(corpora, config, voice)
+        drawn = Contestants.load(
+            config.weights[0], config.rivals, config.ensemble, config.draws, config.device
+        )
+    predictors = [[*models, *baselines_of(corpus, config, voice)] for corpus in corpora]
+    rows = scored(predictors, corpora, config, voice, "", score_case)
+    if drawn is not None:
+        rows += uncertainty_rows(drawn, corpora, config, voice)
     print_tables(rows, console)
     write_results(config.output, stopwatch.results(rows))
     console.print(f"\nresults: {config.output}")
     if config.sheet is not None and models:
+        panels = [
+            case_row(models[0], case, config.sheet_views)
+            for corpus in corpora
+            for split in corpus.splits
+            for case in cases_of(corpus.collection, corpus.pairs, split, config.sheet_objects)
+        ]
         write_png(config.sheet, contact_sheet(panels, f"{models[0].name}: held-out objects"))
         console.print(f"pictures: {config.sheet}")
+    if config.figures is not None and drawn is not None:
+        for path in draw_figures(config.figures, drawn, corpora, config, voice):
+            console.print(f"figure: {path}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ p(y_i | z_k), in which one draw has to explain all targets at once. Both add up 
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,12 +26,11 @@ def accumulator(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-@dataclass(frozen=True)
-class GaussianMixture:
-    """K equally likely hypotheses; under each, every channel of every target is a Gaussian of its own."""
+class MixtureMoments:
+    """Mean and variance of K equally likely hypotheses that have `means` and `stds`, [B, K, M, Y]."""
 
-    means: Float[Tensor, "B K M Y"]
-    stds: Float[Tensor, "B K M Y"]
+    means: Any
+    stds: Any
 
     @property
     def mean(self) -> Float[Tensor, "B M Y"]:
@@ -41,6 +41,14 @@ class GaussianMixture:
     def variance(self) -> Float[Tensor, "B M Y"]:
         """Variance of the mixture: the mean of the variances plus the variance of the means."""
         return self.stds.square().mean(1) + self.means.var(1, correction=0)
+
+
+@dataclass(frozen=True)
+class GaussianMixture(MixtureMoments):
+    """K equally likely hypotheses; under each, every channel of every target is a Gaussian of its own."""
+
+    means: Float[Tensor, "B K M Y"]
+    stds: Float[Tensor, "B K M Y"]
 
     def sample(self, generator: Generator) -> Float[Tensor, "B K M Y"]:
         """One sample of the targets under each hypothesis, observation noise included."""

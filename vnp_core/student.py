@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from vnp_core.errors import ConfigError
-from vnp_core.likelihoods import accumulator
+from vnp_core.likelihoods import MixtureMoments, accumulator
 
 
 @dataclass(frozen=True)
-class StudentMixture:
+class StudentMixture(MixtureMoments):
     """K equally likely hypotheses; under each, every channel of every target is mean + scale * t of its own.
 
     dof: degrees of freedom, above 2 for the variance to exist; `ConfigError` otherwise. A scale is not a
@@ -39,16 +39,6 @@ class StudentMixture:
     def stds(self) -> Float[Tensor, "B K M Y"]:
         """Standard deviations under each hypothesis."""
         return self.scales * math.sqrt(self.dof / (self.dof - 2))
-
-    @property
-    def mean(self) -> Float[Tensor, "B M Y"]:
-        """Mean of the mixture."""
-        return self.means.mean(1)
-
-    @property
-    def variance(self) -> Float[Tensor, "B M Y"]:
-        """Variance of the mixture: the mean of the variances plus the variance of the means."""
-        return self.stds.square().mean(1) + self.means.var(1, correction=0)
 
     def scaled(self, factor: float) -> "StudentMixture":
         """The same means with `factor` times the scales."""

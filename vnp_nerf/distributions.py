@@ -5,8 +5,7 @@ come out of the same code: one sigma for all pixels, several models as draws of 
 its sigmas rescaled by the factor that fits validation scenes best.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,22 +16,19 @@ from torch import Tensor
 
 from vnp_core.errors import ConfigError
 from vnp_core.metrics.recalibration import SigmaScale, fit_sigma_scale
-from vnp_core.results import Row, mean_row
 from vnp_nerf.culled_field import DrawnFields
 from vnp_nerf.evaluation import (
     Case,
+    Contestant,
     ModelPredictor,
-    cases_of,
     foregrounds,
     mean_of_known,
     pictures_over_white,
     query_pictures,
 )
 from vnp_nerf.execution import Execution
-from vnp_nerf.pairs import Pairs
 from vnp_nerf.pixel_noise import DOF, pixel_scale
 from vnp_nerf.radiance import RadianceModel
-from vnp_nerf.readers import Collection
 from vnp_nerf.rendering import Rendering
 from vnp_nerf.uncertainty_scores import predicted_mixture, uncertainty_scores
 
@@ -58,10 +54,8 @@ class Distribution:
         return replace(self, scales=factor * self.scales)
 
 
-class DistributionPredictor(Protocol):
+class DistributionPredictor(Contestant, Protocol):
     """Whatever says how far the truth may lie from its pictures."""
-
-    name: str
 
     def distributions(self, case: Case, count: int) -> list[Distribution]:
         """Of the query pictures over white, given the first `count` context views."""
@@ -70,6 +64,8 @@ class DistributionPredictor(Protocol):
 
 class DrawingPredictor:
     """A model with noise at draws of its latents: the seeds 0, 1, ... With 0 draws it is at their mean."""
+
+    reads_context = True
 
     def __init__(
         self, name: str, model: RadianceModel, draws: int, device: torch.device | str = "cpu"
@@ -98,6 +94,7 @@ class ScaledPredictor:
     name: str
     inner: DistributionPredictor
     factor: float
+    reads_context: bool = True
 
     def distributions(self, case: Case, count: int) -> list[Distribution]:
         """The inner predictor's, rescaled."""
@@ -111,6 +108,7 @@ class ConstantSigma:
     name: str
     inner: ModelPredictor
     sigma: float
+    reads_context: bool = True
 
     def distributions(self, case: Case, count: int) -> list[Distribution]:
         """One draw a picture."""
@@ -124,6 +122,7 @@ class Ensemble:
 
     name: str
     members: Sequence[DistributionPredictor]
+    reads_context: bool = True
 
     def distributions(self, case: Case, count: int) -> list[Distribution]:
         """All members' draws together."""
@@ -136,31 +135,6 @@ class Ensemble:
             )
             for parts in zip(*each, strict=True)
         ]
-
-
-def evaluate_distributions(
-    predictors: Sequence[DistributionPredictor],
-    collection: Collection,
-    pairs: Pairs,
-    splits: Sequence[str],
-    context_counts: Sequence[int] = (1, 2, 3, 5, 8),
-    *,
-    limit: int | None = None,
-    on_case: Callable[[str, int], None] = lambda split, done: None,
-) -> list[Row]:
-    """As `evaluate`, with the scores of `uncertainty_scores`: ties are broken by each picture's own seed."""
-    scores: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
-    for split in splits:
-        for done, case in enumerate(cases_of(collection, pairs, split, limit), start=1):
-            for predictor in predictors:
-                for count in context_counts:
-                    for metric, value in score_distributions(predictor, case, count).items():
-                        scores[predictor.name, split, count, metric].append(value)
-            on_case(split, done)
-    return [
-        mean_row(name, pairs.corpus, split, f"views={count}", metric, values)
-        for (name, split, count, metric), values in scores.items()
-    ]
 
 
 def score_distributions(predictor: DistributionPredictor, case: Case, count: int) -> dict[str, float]:
@@ -181,13 +155,16 @@ def score_distributions(predictor: DistributionPredictor, case: Case, count: int
 
 
 def fit_scale(
-    predictor: DistributionPredictor, cases: Iterable[Case], context_counts: Sequence[int]
+    predictor: DistributionPredictor,
+    cases: Iterable[Case],
+    context_counts: Sequence[int],
+    foreground_only: bool = True,
 ) -> SigmaScale:
-    """The one factor on sigma under which the object's pixels of these cases are likeliest, at all numbers of
-    context views together.
+    """The one factor on sigma under which pixels of these cases are likeliest, at all numbers of context
+    views together: the object's pixels, or all of them.
     """
     found = [
-        (told, truth, mask)
+        (told, truth, mask if foreground_only else torch.ones_like(mask))
         for case in cases
         for count in context_counts
         for told, truth, mask in zip(
@@ -204,21 +181,3 @@ def fit_scale(
     )
     truth = torch.cat([truth[mask] for _, truth, mask in found])
     return fit_sigma_scale(predicted_mixture(means, scales, found[0][0].dof), truth[None])
-
-
-def fit_constant_sigma(
-    predictor: ModelPredictor, cases: Iterable[Case], context_counts: Sequence[int], foreground_only: bool
-) -> float:
-    """The one sigma under which Gaussians make these cases likeliest: the root mean square of the errors."""
-    squares: list[Tensor] = []
-    for case in cases:
-        for count in context_counts:
-            for seen, truth, mask in zip(
-                predictor.predict(case, count),
-                pictures_over_white(case.query),
-                foregrounds(case.query),
-                strict=True,
-            ):
-                error = (seen - truth).square()
-                squares.append((error[mask] if foreground_only else error).flatten())
-    return float(torch.cat(squares).mean().sqrt())

@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -63,12 +63,22 @@ def foregrounds(views: Views) -> list[Bool[Tensor, "H W"]]:
     return [foreground(rgba[:, :h, :w]) for rgba, (h, w) in zip(views.rgba[0], sizes, strict=True)]
 
 
-class Predictor(Protocol):
-    """Whatever gives pictures of a case's query views over white."""
+class Contestant(Protocol):
+    """Whatever has rows of its own in a table."""
 
-    name: str
-    reads_context: bool
-    """False where the pictures are the same whatever the context: then they are made and scored once."""
+    @property
+    def name(self) -> str:
+        """What its rows are called."""
+        ...
+
+    @property
+    def reads_context(self) -> bool:
+        """False where it says the same whatever the context: then it is asked and scored once."""
+        ...
+
+
+class Predictor(Contestant, Protocol):
+    """Whatever gives pictures of a case's query views over white."""
 
     def predict(self, case: Case, count: int) -> list[Float[Tensor, "H W 3"]]:
         """The query pictures, given the first `count` context views."""
@@ -115,28 +125,29 @@ def cases_of(collection: Collection, pairs: Pairs, split: str, limit: int | None
 
 
 def evaluate(
-    predictors: Sequence[Predictor],
+    predictors: Sequence[Contestant],
     collection: Collection,
     pairs: Pairs,
     splits: Sequence[str],
     context_counts: Sequence[int] = (1, 2, 3, 5, 8),
     *,
+    score: Callable[[Any, Case, int], dict[str, float]] | None = None,
     limit: int | None = None,
     on_case: Callable[[str, int], None] = lambda split, done: None,
 ) -> list[Row]:
     """Mean scores over objects with standard errors: a row a predictor, split, number of views and metric.
 
-    An object's score is the mean over its query views. Metrics: those of `picture_scores`, and `seconds`, the
-    wall time for one query picture, inference of the field included. limit: only the first objects of each
-    split. on_case: is told the split and how many of its objects are done.
+    score: an object's scores at a number of context views, by default `score_case`. limit: only the first
+    objects of each split. on_case: is told the split and how many of its objects are done.
     """
+    scoring: Callable[[Any, Case, int], dict[str, float]] = score or score_case
     scores: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
     for split in splits:
         for done, case in enumerate(cases_of(collection, pairs, split, limit), start=1):
             for predictor in predictors:
                 counts = context_counts if predictor.reads_context else context_counts[:1]
                 for count in counts:
-                    for metric, value in score_case(predictor, case, count).items():
+                    for metric, value in scoring(cast(Any, predictor), case, count).items():
                         scores[predictor.name, split, count, metric].append(value)
             on_case(split, done)
     rows: list[Row] = []
@@ -153,7 +164,11 @@ def evaluate(
 
 
 def score_case(predictor: Predictor, case: Case, count: int) -> dict[str, float]:
-    """One object's scores: means over its query views, or over those of them that have a foreground."""
+    """One object's scores: means over its query views, or over those of them that have a foreground.
+
+    They are those of `picture_scores`, and `seconds`, the wall time for one query picture, inference of the
+    field included.
+    """
     start = time.perf_counter()
     pictures = predictor.predict(case, count)
     seconds = (time.perf_counter() - start) / len(pictures)

@@ -22,7 +22,7 @@ INCH = 1.5
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictedView:
     """One view: what is true, what was predicted in the mean, and how sure the model was (colour units)."""
 
     title: str
@@ -58,7 +58,7 @@ class SpreadByViews:
     """Root mean square."""
 
 
-def draw_error_beside_sigma(path: Path, predictions: Sequence[Prediction]) -> None:
+def draw_error_beside_sigma(path: Path, predictions: Sequence[PredictedView]) -> None:
     """A row a view: truth, mean, error, sigma. Error and sigma of a row share one scale."""
     figure, axes = _picture_grid(len(predictions), 4)
     for row, (line, seen) in enumerate(zip(axes, predictions, strict=True)):
@@ -89,7 +89,7 @@ def draw_hidden_sides(path: Path, sides: Sequence[HiddenSide]) -> None:
     write_figure(figure, path)
 
 
-def draw_views_strip(path: Path, predictions: Mapping[int, Prediction]) -> None:
+def draw_views_strip(path: Path, predictions: Mapping[int, PredictedView]) -> None:
     """One view, and how it is predicted from more and more context views: mean, error and sigma.
 
     All errors and sigmas share one scale; below each sigma stands its root mean square.

@@ -98,7 +98,7 @@ def test_a_quick_run_measures_everything_on_files_of_emnists_layout(
         for model in ("vnp", "tnp", "vnp-patches"):
             scores = {"ll_point", "ll_joint", "bits_point", "bits_joint", "coverage90"}
             assert scores <= {metric for name, _, metric in found if name == model}
-        assert found["vnp", "", "sigma_floor"] == 0.05
+        assert found["vnp", "", "sigma_floor"] == pytest.approx(1 / 255 / 12**0.5, rel=0.01)
     curve = values(results, split="curve")
     assert {condition for _, condition, _ in curve} == {"contexts=5", "contexts=72"}
     for model in ("vnp", "vnp-patches", GP):
@@ -168,7 +168,7 @@ def test_celebas_layout_in_colour_with_a_bad_file(
     found = values(results, split="test", task="celeba")
     # Summed over three channels in nats, and a channel's in bits.
     assert found["vnp", "", "ll_point"] / 3 == pytest.approx(
-        (np.log2(255) - found["vnp", "", "bits_point"]) * np.log(2), abs=0.05
+        (np.log2(255) - found["vnp", "", "bits_point"]) * np.log(2), rel=1e-6
     )
     assert "1 of 4 files were skipped" in capsys.readouterr().out
     assert "unseen" not in {row.split for row in results.rows}
@@ -185,7 +185,7 @@ def test_a_run_that_is_there_is_gone_on_with_or_left_alone(bench: Any, emnist: P
     bench.main(replace(config, resume=True))
     with pytest.raises(ConfigError, match="tasks.kinds"):
         bench.main(replace(config, resume=True, train_on=("half",)))
-    with pytest.raises(ConfigError, match="sigma_floor was 0.05, given is 0.1"):
+    with pytest.raises(ConfigError, match="sigma_floor was 0.00113, given is 0.1"):
         bench.main(replace(config, resume=True, sigma_floor=0.1))
 
 
@@ -202,7 +202,7 @@ def test_mistakes_are_told_before_any_training(bench: Any, emnist: Path, tmp_pat
 
 def test_flags_are_read_and_defaults_are_the_tables(bench: Any) -> None:
     default = tyro.cli(bench.Bench2D, args=[])
-    assert (default.data, default.sigma_floor, default.draws) == ("fashion-mnist", 0.05, 50)
+    assert (default.data, default.sigma_floor, default.draws) == ("fashion-mnist", 0.00113, 50)
     assert default.train_on == ("random",)
     args = ["--data", "celeba:faces", "--size", "64", "--models", "vnp", "--train-only", "--runs", "here"]
     given = tyro.cli(bench.Bench2D, args=args)

@@ -1,6 +1,7 @@
 """The benchmark script on a corpus of a few pictures: from the command line to JSON, tables and sheet."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,7 @@ def test_uncertainty_is_scored_beside_rivals_and_rescaled(load_script, workplace
         limit=1,
         calibration_objects=1,
         output=workplace / "out" / "uncertainty.json",
+        figures=workplace / "figures",
         pairs=workplace / "pairs",
         device="cpu",
     )
@@ -103,8 +105,25 @@ def test_uncertainty_is_scored_beside_rivals_and_rescaled(load_script, workplace
     assert {"psnr", "coverage90_fg", "ause_rel_fg", "best_of_k", "epistemic_fg"} <= {
         row.metric for row in rows
     }
+    names = ("draws", "errors", "reliability", "sparsification", "spread", "views")
+    assert sorted(path.name for path in config.figures.iterdir()) == [f"noise-{name}.png" for name in names]
+
+
+def test_uncertainty_that_nobody_can_tell_is_refused_before_anything_is_scored(
+    load_script, workplace: Path, smallest_model: RadianceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = load_script("bench_3d")
+    silent = replace(smallest_model, noise=False, train_draws=0)
+    path = workplace / "silent.safetensors"
+    save_model(path, build_model(silent), {})
+    monkeypatch.setattr(bench, "evaluate", lambda *_, **__: pytest.fail("scored"))
+    given = {"data": (f"noise:{workplace / 'noise'}",), "pairs": workplace / "pairs", "device": "cpu"}
+    with pytest.raises(ConfigError, match="no noise"):
+        bench.main(bench.Bench3D(**given, weights=(str(path),), draws=2))
     with pytest.raises(ConfigError, match="--weights"):
-        bench.main(bench.Bench3D(data=config.data, draws=2))
+        bench.main(bench.Bench3D(**given, draws=2))
+    with pytest.raises(ConfigError, match="--draws"):
+        bench.main(bench.Bench3D(**given, figures=workplace / "nothing"))
 
 
 def test_a_corpus_without_a_name_pairs_or_wanted_split_is_refused(load_script, workplace: Path) -> None:

@@ -14,7 +14,6 @@ from vnp_nerf.distributions import (
     DrawingPredictor,
     Ensemble,
     ScaledPredictor,
-    fit_constant_sigma,
     fit_scale,
     score_distributions,
 )
@@ -101,7 +100,7 @@ def test_rivals_say_what_they_are_made_of(case: Case, model: RadianceModel) -> N
 def test_the_constant_sigma_is_the_likeliest(case: Case, model: RadianceModel) -> None:
     at_mean = ModelPredictor("ours", model)
     for alone in (False, True):
-        sigma = fit_constant_sigma(at_mean, [case], (1, 2), alone)
+        sigma = fit_scale(ConstantSigma("one", at_mean, 1.0), [case], (1, 2), alone).factor
         name = "nll_fg" if alone else "nll"
 
         def nll(factor: float, sigma: float = sigma, name: str = name) -> float:
@@ -118,6 +117,7 @@ class Calibrated:
     """Says the truth's own distribution about the true picture, sigmas `off` times too small."""
 
     name = "calibrated"
+    reads_context = True
 
     def __init__(self, off: float) -> None:
         self.off = off

@@ -11,7 +11,7 @@ import torch
 from vnp_core.metrics.sparsification import sparsify
 from vnp_nerf.uncertainty_figures import (
     HiddenSide,
-    Prediction,
+    PredictedView,
     SpreadByViews,
     draw_error_beside_sigma,
     draw_hidden_sides,
@@ -23,12 +23,12 @@ from vnp_nerf.uncertainty_figures import (
 SIZE = 24
 
 
-def some_prediction(seed: int) -> Prediction:
+def some_prediction(seed: int) -> PredictedView:
     generator = torch.Generator().manual_seed(seed)
     truth = torch.rand(SIZE, SIZE, 3, generator=generator)
     sigma = 0.02 + 0.2 * torch.rand(SIZE, SIZE, generator=generator)
     noise = torch.randn(SIZE, SIZE, 3, generator=generator)
-    return Prediction(f"object {seed}", truth, truth + sigma[..., None] * noise, sigma)
+    return PredictedView(f"object {seed}", truth, truth + sigma[..., None] * noise, sigma)
 
 
 def errors_beside_sigma(path: Path, seed: int) -> None:
@@ -74,7 +74,7 @@ def test_a_figure_is_one_whole_picture_of_its_arrays(draw: Callable[[Path, int],
 
 def test_a_perfect_prediction_and_curves_without_error_can_be_drawn(tmp_path: Path):
     truth = torch.rand(SIZE, SIZE, 3, generator=torch.Generator().manual_seed(0))
-    perfect = Prediction("", truth, truth, torch.zeros(SIZE, SIZE))
+    perfect = PredictedView("", truth, truth, torch.zeros(SIZE, SIZE))
     draw_error_beside_sigma(tmp_path / "a.png", [perfect])
     nothing = sparsify(torch.zeros(9), torch.zeros(9), torch.Generator())
     draw_sparsification(tmp_path / "b.png", {"perfect": nothing})

@@ -28,7 +28,7 @@ def picture_family(
 
     Tests are the published one on seen classes and on unseen ones, then a missing block and a missing half.
     """
-    config = PictureTasksConfig.for_size(*data.train.size)
+    config = replace(PictureTasksConfig.for_size(*data.train.size), spread=True)
     trained = replace(config, batch_size=batch_size, kinds=kinds)
     described = {**to_dict(trained), "pictures": data.train.digest}
     train = PictureTasks(data.name, data.train.to(device), trained, seed)

@@ -43,6 +43,8 @@ class Options:
     """Score the weights of --weights, and train nothing."""
     weights: Path = Path("data/weights")
     """Folder of the weights that --eval-only reads."""
+    initial: Path | None = None
+    """Folder of weights that training begins from, such as those that ship; by default from random ones."""
     half: bool = False
     """Round trained weights to bfloat16, and score those."""
     output: Path | None = None
@@ -67,6 +69,8 @@ class Options:
             raise ConfigError("--resume goes on with the runs that --replace forgets. Give one of the two.")
         if self.train_only and self.eval_only:
             raise ConfigError("--train-only scores nothing and --eval-only trains nothing. Give one.")
+        if self.initial is not None and self.eval_only:
+            raise ConfigError("--initial is where training begins, and --eval-only trains nothing. Give one.")
 
     def results_file(self, bench: str) -> Path:
         """Where the results go."""
@@ -108,6 +112,7 @@ def build_study(options: Options, output: Path, console: Any) -> Study:
         fabric,
         seed=options.seed,
         start=options.start,
+        initial=options.initial,
         half=options.half,
         on_divergence=options.on_divergence,
         log=console.print if fabric.is_global_zero else None,

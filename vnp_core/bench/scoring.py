@@ -111,7 +111,7 @@ def score_batch(
     scores["ll_point"] = point_score(prediction.log_probs(y, mask), mask)
     scores["ll_joint"] = joint_score(prediction.joint_log_probs(y, mask), mask)
     if step is not None:
-        scores |= _bits(prediction, targets, step, generator)
+        scores |= _bits(scores, y.shape[-1], step)
     scores["crps"] = crps(prediction, y, mask)
     scores["calibration"] = calibration_curve(prediction, y, LEVELS, mask)
     scores["draw_share"] = _draw_share(prediction, mask)
@@ -214,17 +214,12 @@ def _part(prediction: GaussianMixture, points: slice) -> GaussianMixture:
     return type(prediction)(**parts)
 
 
-def _bits(
-    prediction: GaussianMixture, targets: PointSet, step: float, generator: torch.Generator
-) -> TaskScores:
-    """Both scores of values spread evenly over their steps, in bits a channel (Theis et al. 2016)."""
-    spread = torch.rand(targets.y.shape, generator=generator, device=generator.device).to(targets.y) - 0.5
-    y, mask = targets.y + step * spread, targets.mask
-    nats = {
-        "bits_point": point_score(prediction.log_probs(y, mask), mask),
-        "bits_joint": joint_score(prediction.joint_log_probs(y, mask), mask),
+def _bits(scores: TaskScores, channels: int, step: float) -> TaskScores:
+    """Both scores in bits a channel, of values that are spread evenly over their steps."""
+    return {
+        f"bits_{kind}": -(scores[f"ll_{kind}"] / channels + math.log(step)) / math.log(2)
+        for kind in ("point", "joint")
     }
-    return {name: -(score / y.shape[-1] + math.log(step)) / math.log(2) for name, score in nats.items()}
 
 
 def _draw_share(prediction: GaussianMixture, mask: Bool[Tensor, "B M"]) -> Float[Tensor, "B"]:

@@ -19,7 +19,7 @@ from vnp_core.bench.scoring import TaskScores, score_tasks
 from vnp_core.bench.systems import System, describe, load_system, save_system
 from vnp_core.bench.trainer import OnDivergence, Start, Trainer, TrainerConfig
 from vnp_core.bench.training_state import HistoryRow
-from vnp_core.checkpoints import checkpoint_paths
+from vnp_core.checkpoints import checkpoint_paths, load_into
 from vnp_core.errors import CheckpointError
 from vnp_core.model import Process
 from vnp_core.observations import PointSet
@@ -73,12 +73,16 @@ class Study:
         *,
         seed: int,
         start: Start,
+        initial: Path | None = None,
         half: bool = False,
         on_divergence: OnDivergence = "stop",
         log: Log | None = None,
     ) -> None:
-        """`half` rounds weights to bfloat16 before they are scored, so that small files score alike."""
+        """Training begins from the weights in the folder `initial`, where one is given. `half` rounds weights
+        to bfloat16 before they are scored, so that small files score alike.
+        """
         self.folder, self.trainer, self.fabric = folder, trainer, fabric
+        self.initial = initial
         self.seed, self.half, self.log = seed, half, log
         self.start: Start = start
         self.on_divergence: OnDivergence = on_divergence
@@ -89,16 +93,17 @@ class Study:
         """Trains a system, or goes on where it stopped. What is scored is what its file of weights holds."""
         system = system.sized(family.train.x_dim, family.train.y_dim)
         model = system.build(self.seed)
+        name = weights_name(system.name, family.name)
+        began = {} if self.initial is None else {"began_from": self._begin_from(self.initial / name, model)}
 
         def loss(model: Any, batch: TaskBatch, step: int, generator: torch.Generator) -> LossTerms:
             return process_loss(model, batch, system.objective, step, generator)
 
-        name = weights_name(system.name, family.name)
         trainer = Trainer(
             replace(self.trainer, optimiser=system.optimiser),
             self.folder / "runs" / name,
             seed=self.seed,
-            described={"system": describe(system), "tasks": family.described},
+            described={"system": describe(system), "tasks": family.described, **began},
             fabric=self.fabric,
             on_divergence=self.on_divergence,
             log=self.log,
@@ -109,6 +114,7 @@ class Study:
             "trained_on": family.name,
             "tasks": family.described,
             "steps": trained.steps,
+            **began,
             "hours": round(trained.seconds / 3600, 3),
             "hardware": hardware_name(self.device),
             "torch": str(torch.__version__),
@@ -122,6 +128,14 @@ class Study:
             save_system(path, system, model, card, half=self.half)
         self.fabric.barrier()
         return self.load(path)
+
+    def _begin_from(self, path: Path, model: nn.Module) -> dict[str, Any]:
+        """Gives the model the weights of a file; what a card says of them. Raises `CheckpointError`."""
+        entry = self.load(path)
+        load_into(model, entry.model.state_dict(), str(path))
+        kept = ("trained_on", "steps", "hours", "hardware", "began_from")
+        before = {key: entry.metadata[key] for key in kept if key in entry.metadata}
+        return {"sha256": entry.sha256, "sigma_floor": entry.system.sigma_floor, **before}
 
     def load(self, path: Path) -> Entry:
         """A system from its file of weights."""

@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 from vnp_core.errors import ConfigError
 from vnp_core.observations import Grid, PointSet, grid_coordinates
 from vnp_core.tasks.gaussian_processes import draw_counts
-from vnp_core.tasks.pictures import Pictures, levels_to_values
+from vnp_core.tasks.pictures import Pictures, levels_to_values, spread_levels
 from vnp_core.tasks.task import TaskBatch, step_generator
 
 PictureTaskKind = Literal["random", "block", "half", "coarse2", "coarse4"]
@@ -45,6 +45,9 @@ class PictureTasksConfig:
     """Range of the number of pixels asked for, of `random`; `total` narrows it."""
     total: int = 199
     """The most pixels that both have together."""
+    spread: bool = False
+    """Spread what is asked for evenly over its grey level, so that densities of 8-bit values are bounded
+    (Theis et al. 2016). What is known stays as it is."""
 
     def __post_init__(self) -> None:
         if not self.kinds or set(self.kinds) - set(get_args(PictureTaskKind)):
@@ -126,22 +129,29 @@ class PictureTasks:
         size, pixels = self.config.batch_size, math.prod(self.pictures.size)
         chosen = torch.randint(len(self.pictures.labels), (size,), generator=drawing, device=device)
         values = levels_to_values(self.pictures.pixels[chosen])
+        asked_values = spread_levels(values, drawing) if self.config.spread else values
         if kind in COARSE:
-            return coarse_tasks(values, COARSE[kind])
+            return coarse_tasks(values, COARSE[kind], asked_values)
         if kind == "random":
             order = torch.rand(size, pixels, generator=drawing, device=device).argsort(dim=-1)
             known, asked = order[:, :contexts], order[:, contexts : contexts + targets]
         else:
             known, asked = _cut(values, kind, drawing)
-        return _tasks(values, known, asked, as_grids=self.as_grids)
+        return _tasks(values, asked_values, known, asked, as_grids=self.as_grids)
 
 
-def coarse_tasks(values: Float[Tensor, "B C H W"], factor: int) -> TaskBatch:
-    """Super-resolution: means over squares of `factor` x `factor` pixels are known, all pixels asked for."""
+def coarse_tasks(
+    values: Float[Tensor, "B C H W"], factor: int, asked_values: Float[Tensor, "B C H W"] | None = None
+) -> TaskBatch:
+    """Super-resolution: means over squares of `factor` x `factor` pixels are known, all pixels asked for.
+
+    What is asked for has `asked_values` where they are given.
+    """
     coarse = F.avg_pool2d(values, factor)
     known = torch.ones_like(coarse[:, 0], dtype=torch.bool)
     everywhere = torch.ones_like(values[:, 0], dtype=torch.bool)
-    return TaskBatch.of_points(Grid(coarse, known).points(), Grid(values, everywhere).points())
+    fine = values if asked_values is None else asked_values
+    return TaskBatch.of_points(Grid(coarse, known).points(), Grid(fine, everywhere).points())
 
 
 def chosen_pixels(values: Float[Tensor, "B C H W"], indices: Int64[Tensor, "B N"]) -> PointSet:
@@ -163,15 +173,18 @@ def observed_grid(values: Float[Tensor, "B C H W"], indices: Int64[Tensor, "B N"
 
 def _tasks(
     values: Float[Tensor, "B C H W"],
+    asked_values: Float[Tensor, "B C H W"],
     known: Int64[Tensor, "B N"],
     asked: Int64[Tensor, "B M"],
     *,
     as_grids: bool,
 ) -> TaskBatch:
-    targets = chosen_pixels(values, asked)
+    targets = chosen_pixels(asked_values, asked)
     if as_grids:
-        everything = observed_grid(values, torch.cat([known, asked], dim=1))
-        return TaskBatch(observed_grid(values, known), targets, everything)
+        context = observed_grid(values, known)
+        answers = observed_grid(asked_values, asked)
+        everything = Grid(context.values + answers.values, context.mask | answers.mask)
+        return TaskBatch(context, targets, everything)
     return TaskBatch.of_points(chosen_pixels(values, known), targets)
 
 

@@ -14,6 +14,9 @@ from vnp_core.errors import DataError
 STEP = 1 / 255
 """Distance of neighbouring grey levels in the values that models see."""
 
+ROUNDING_STD = STEP / 12**0.5
+"""Standard deviation of a value that is spread evenly over its grey level: no honest prediction has less."""
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -69,6 +72,11 @@ class Pictures:
 def levels_to_values(levels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Grey levels 0 to 255 as the values -1/2 to 1/2 that models see."""
     return levels.float() * STEP - 0.5
+
+
+def spread_levels(values: Float[Tensor, "*shape"], generator: torch.Generator) -> Float[Tensor, "*shape"]:
+    """Values moved within half a grey level, all places of it alike; the generator is on their device."""
+    return values + STEP * (torch.rand(values.shape, generator=generator, device=values.device) - 0.5)
 
 
 def values_to_shares(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

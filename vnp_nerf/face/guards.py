@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vnp_core.errors import DivergenceError
 from vnp_core.finiteness import listed, not_finite
+from vnp_core.objectives import CollapseMonitor
 
 
 def check_losses(losses: Mapping[str, Tensor]) -> None:
@@ -107,31 +108,27 @@ class FieldMonitor:
 
 
 class LevelMonitor:
-    """Tells of levels of the latents that change nothing that is seen.
+    """Tells of levels of the latents that change nothing that is seen, as a `CollapseMonitor` finds them.
 
     Running means of `vnp_nerf.radiance_training.level_spreads`; silent before `patience` updates.
     """
 
     def __init__(self, patience: int = 10, threshold: float = 0.02, decay: float = 0.8) -> None:
         self.patience, self.threshold, self.decay = patience, threshold, decay
-        self.updates = 0
-        self._means: Tensor | None = None
+        self._monitor: CollapseMonitor | None = None
         self._dead: list[int] = []
 
     def update(self, spreads: Tensor) -> str | None:
         """Takes in the levels' spreads [L]; a sentence when other levels are dead than before, else None."""
-        self.updates += 1
-        before = spreads if self._means is None else self._means
-        self._means = self.decay * before + (1 - self.decay) * spreads
-        if self.updates < self.patience:
+        if self._monitor is None:
+            self._monitor = CollapseMonitor(len(spreads), self.threshold, self.decay, self.patience)
+        self._monitor.update(spreads[None])
+        if self._monitor.collapsed == self._dead:
             return None
-        dead = [level for level, mean in enumerate(self._means.tolist()) if mean < self.threshold]
-        if dead == self._dead:
-            return None
-        self._dead = dead
-        if not dead:
+        self._dead = self._monitor.collapsed
+        if not self._dead:
             return "all levels of the latents are alive again."
-        named = ", ".join(f"level {level} ({self._means[level]:.2g})" for level in dead)
+        named = ", ".join(f"level {level} ({self._monitor.means[level]:.2g})" for level in self._dead)
         return (
             f"dead latents: {named}: draws that differ in it alone spread by less than {self.threshold:.0%} "
             "of the noise. Raise likelihood_weight or train_draws."

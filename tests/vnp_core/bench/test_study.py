@@ -15,7 +15,7 @@ from vnp_core.bench.study import Study, weights_name
 from vnp_core.bench.systems import System, describe, load_system
 from vnp_core.bench.trainer import Start, TrainerConfig, build_fabric
 from vnp_core.checkpoints import save_weights
-from vnp_core.errors import CheckpointError
+from vnp_core.errors import CheckpointError, ConfigError
 from vnp_core.tasks.exact_gp import known_ceiling
 from vnp_core.tasks.task import step_generator
 
@@ -32,8 +32,8 @@ def family() -> Family:
     return build_family("rbf", seed=0, batch_size=4, test_tasks=48)
 
 
-def study(folder: Path, fabric: Any, start: Start = "new", half: bool = False) -> Study:
-    return Study(folder, TRAINER, fabric, seed=0, start=start, half=half)
+def study(folder: Path, fabric: Any, start: Start = "new", **options: Any) -> Study:
+    return Study(folder, TRAINER, fabric, seed=0, start=start, **options)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -50,6 +50,36 @@ def test_what_is_scored_is_what_the_file_of_weights_holds(
         assert torch.equal(tensor, model.state_dict()[name])
         assert not half or torch.equal(tensor, tensor.bfloat16().float())
     assert [row.step for row in entry.history] == [3]
+
+
+def test_training_can_begin_from_weights_that_are_there(
+    fabric: Any, family: Family, tiny_cnp: System, tmp_path: Path
+) -> None:
+    first = study(tmp_path / "first", fabric).train(tiny_cnp, family)
+    folder = tmp_path / "first" / "weights"
+    # Steps of hardly any length leave the weights where they began.
+    still = replace(tiny_cnp, optimiser=replace(tiny_cnp.optimiser, lr=1e-12))
+    entry = study(tmp_path / "second", fabric, initial=folder).train(still, family)
+    for name, tensor in entry.model.state_dict().items():
+        torch.testing.assert_close(tensor, first.model.state_dict()[name])
+    told = entry.metadata["began_from"]
+    assert (told["sha256"], told["steps"], told["trained_on"]) == (first.sha256, 3, "rbf")
+    again = study(tmp_path / "third", fabric, initial=tmp_path / "second" / "weights").train(still, family)
+    assert again.metadata["began_from"]["began_from"] == told
+    with pytest.raises(ConfigError, match="another configuration: began_from"):
+        study(tmp_path / "second", fabric, "resume").train(still, family)
+
+
+def test_weights_to_begin_from_must_be_there_and_of_the_same_shapes(
+    fabric: Any, family: Family, tiny_cnp: System, tiny_vnp: System, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="vnp-rbf"):
+        study(tmp_path / "first", fabric, initial=tmp_path).train(tiny_vnp, family)
+    study(tmp_path / "first", fabric).train(tiny_cnp, family)
+    folder = tmp_path / "first" / "weights"
+    wider = replace(tiny_cnp, model=replace(tiny_cnp.model, width=24))
+    with pytest.raises(CheckpointError, match="cnp-rbf"):
+        study(tmp_path / "second", fabric, initial=folder).train(wider, family)
 
 
 def test_scores_are_those_of_the_tasks_and_survive_a_restart(

@@ -8,8 +8,8 @@ import torch
 from vnp_core.errors import ConfigError
 from vnp_core.observations import Grid, PointSet, grid_coordinates
 from vnp_core.tasks.gaussian_processes import GaussianProcessConfig, GaussianProcessTasks
-from vnp_core.tasks.picture_tasks import PictureTasks, PictureTasksConfig, coarse_tasks
-from vnp_core.tasks.pictures import Pictures, levels_to_values
+from vnp_core.tasks.picture_tasks import PictureTasks, PictureTasksConfig, chosen_pixels, coarse_tasks
+from vnp_core.tasks.pictures import ROUNDING_STD, STEP, Pictures, levels_to_values
 from vnp_core.tasks.task import as_grids
 
 COUNT, SIDE = 5, 8
@@ -107,6 +107,26 @@ def test_grids_hold_the_same_pixels_as_points_and_the_targets_are_the_same():
             found = grid.values.flatten(2).permute(0, 2, 1).gather(1, places[..., None].expand(-1, -1, 2))
             assert torch.equal(found, point_set.y)
             assert grid.values.masked_select(~grid.mask[:, None]).abs().sum() == 0
+
+
+@pytest.mark.parametrize("kind", ["random", "block", "half", "coarse2"])
+def test_what_is_asked_for_can_be_spread_over_its_grey_level_and_what_is_known_stays(kind):
+    levels = source(kinds=(kind,), spread=True, batch_size=400)
+    batch, again = levels.batch(2), levels.batch(2)
+    assert torch.equal(batch.targets.y, again.targets.y)
+    assert not torch.equal(batch.targets.y, levels.batch(3).targets.y[:, : batch.targets.y.shape[1]])
+    off = (batch.targets.y + 0.5) / STEP
+    off = off - off.round()
+    assert off.abs().max() <= 0.5
+    assert off.mean().abs() < 0.01
+    assert off.std().item() * STEP == pytest.approx(ROUNDING_STD, rel=0.02)
+    if kind != "coarse2":
+        whole = (batch.context.y + 0.5) / STEP
+        torch.testing.assert_close(whole, whole.round(), atol=1e-4, rtol=0)
+        grids = levels.gridded().batch(2)
+        assert torch.equal(grids.targets.y, batch.targets.y)
+        seen = chosen_pixels(grids.everything.values, pixel_places(batch.everything))
+        assert torch.equal(seen.y, batch.everything.y)
 
 
 def test_several_kinds_take_turns_by_chance():

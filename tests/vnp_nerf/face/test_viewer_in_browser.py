@@ -65,15 +65,15 @@ setInterval(() => {
 }, 100);
 window.settled = () => {
   const coarse = window.glances.findLastIndex(glance => glance[1] < SHARP);
-  const still = coarse < 0 ? 100 : 10;
+  const still = coarse < 0 ? 100 : 20;
   const last = window.glances.slice(Math.max(coarse + 1, window.glances.length - still));
   return last.length === still && new Set(last.map(glance => glance[2])).size === 1;
 };
 """.replace("SIDE", str(SIDE)).replace("SHARP", str(SHARP))
 """Watches, from the next turn of a control on, the canvas and how large a picture it was sent.
 
-It has settled when a sharp picture has followed a coarse one and has stood still for a second, or for ten
-where there was no coarse one.
+It has settled when a sharp picture has followed a coarse one and has stood still for two seconds, or for ten
+where there was no coarse one. What is said of a picture's size comes before the picture is decoded and drawn.
 """
 
 
@@ -137,6 +137,12 @@ class Visitor:
     def watch(self) -> None:
         """Forgets what was seen; the clock starts with the next touch."""
         self.page.evaluate("window.glances = []; window.turned = null")
+
+    def rest(self) -> None:
+        """Looks on for ten seconds in which nothing changes."""
+        self.watch()
+        self.page.evaluate("window.turned = performance.now()")
+        self.settle()
 
     def keep(self, name: str) -> None:
         self.page.screenshot(path=KEPT / f"{name.replace(' ', '-')}.png", scale="css")
@@ -215,9 +221,8 @@ def visitor(address: str) -> Iterator[Visitor]:
         page.add_init_script(RECORDER)
         page.goto(address)
         page.get_by_text("Resolution: ").wait_for()
-        page.evaluate("window.turned = performance.now()")
         visitor = Visitor(page)
-        visitor.settle()
+        visitor.rest()
         visitor.keep("start")
         yield visitor
         browser.close()
@@ -254,14 +259,17 @@ def test_other_context_views(visitor: Visitor) -> None:
 
 
 def test_views_that_cannot_be_are_told_and_change_nothing(visitor: Visitor) -> None:
+    visitor.rest()
     before = visitor.looks
     visitor.watch()
     visitor.field("Context views").fill("5 99")
     visitor.page.get_by_text("views 0 to 23").wait_for()
     visitor.settle()
+    visitor.rest()
     visitor.keep("wrong views")
     assert not (visitor.looks - before).any()
     visitor.field("Context views").fill("5 1 7 9")
+    visitor.rest()
 
 
 @pytest.mark.parametrize("way", ["draw", "resample"])
