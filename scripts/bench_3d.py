@@ -4,6 +4,12 @@
         --splits test test_author --output docs/results/furniture.json --sheet docs/results/furniture.png
 
 Each corpus of --data has its pairs in data/pairs/NAME.json. Without --weights, only the baselines are scored.
+The protocols of papers, on renderings of ShapeNet that you have (`published_protocols`), for weights that
+were trained on them and made portable by `vnp-export weights`:
+
+    python scripts/bench_3d.py --data learnit:PATH --category cars --weights FILE --no-baselines
+    python scripts/bench_3d.py --data srn:PATH --category cars --weights FILE --no-baselines
+
 With --draws the first weights say how far the truth may lie from their pictures, and are scored for it,
 rivals too; such weights are trained with noise, which `furniture-draws` was:
 
@@ -46,7 +52,8 @@ from vnp_nerf.evaluation import (
 from vnp_nerf.library import load_model, weights_path
 from vnp_nerf.pairs import Pairs, make_pairs, read_pairs
 from vnp_nerf.prediction import check_draws
-from vnp_nerf.readers import Collection, open_collection
+from vnp_nerf.published_protocols import PROTOCOLS, published_pairs
+from vnp_nerf.readers import Collection, ReadOptions, open_collection
 from vnp_nerf.uncertainty_study import Contestants, draw_uncertainty
 
 PAIRS_FOLDER = Path(__file__).resolve().parents[1] / "data" / "pairs"
@@ -57,7 +64,12 @@ class Bench3D:
     """Novel views of objects that were held out of training."""
 
     data: tuple[str, ...]
-    """Corpora as NAME:FOLDER, such as furniture:outputs/scenes/furniture64."""
+    """Corpora as NAME:FOLDER, such as furniture:outputs/scenes/furniture64; or learnit:FOLDER and srn:FOLDER,
+    whose pairs and numbers of views are the published ones."""
+    category: str | None = None
+    """Of learnit and srn: cars, chairs, lamps."""
+    white_is_empty: bool = False
+    """Make near-white background of pictures without alpha transparent: for weights that were trained so."""
     weights: tuple[str, ...] = ()
     """Shipped names or .safetensors files."""
     splits: tuple[str, ...] = ("test",)
@@ -93,7 +105,12 @@ class Bench3D:
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """Where the models run."""
     seed: int = 0
-    """Draws the scenes of the mean training picture."""
+    """Draws the scenes of the mean training picture, and the known view of learnit's objects."""
+
+    @property
+    def read(self) -> ReadOptions:
+        """How scenes are read."""
+        return ReadOptions(white_is_empty=self.white_is_empty)
 
 
 @dataclass
@@ -103,18 +120,36 @@ class Corpus:
     collection: Collection
     pairs: Pairs
     splits: tuple[str, ...]
+    views: tuple[int, ...]
+    """Numbers of context views."""
 
 
-def open_corpus(data: str, folder_of_pairs: Path, wanted: Sequence[str]) -> Corpus:
-    """The corpus of one NAME:FOLDER. Raises `ConfigError` if it is malformed or has none of the splits."""
+def open_corpora(data: str, config: Bench3D) -> list[Corpus]:
+    """The corpus of one NAME:FOLDER, or one for each number of views that a published protocol has.
+
+    Raises `ConfigError` if it is malformed or has none of the splits.
+    """
     name, colon, folder = data.partition(":")
     if not (name and colon and folder):
         raise ConfigError(f"--data {data!r}: give NAME:FOLDER, such as furniture:outputs/scenes/furniture64")
+    if name in PROTOCOLS:
+        if config.category is None:
+            raise ConfigError(f"--data {data!r}: say of which category, such as --category cars")
+        collection = open_collection(Path(folder), [config.category])
+        found = published_pairs(name, collection, config.category, seed=config.seed, limit=config.limit)
+        return [Corpus(collection, each.pairs, ("test",), (each.context_count,)) for each in found]
+    return [open_corpus(name, Path(folder), config.pairs, config.splits, config.views)]
+
+
+def open_corpus(
+    name: str, folder: Path, folder_of_pairs: Path, wanted: Sequence[str], views: tuple[int, ...]
+) -> Corpus:
+    """A corpus whose pairs are stored. Raises `ConfigError` if it has none of the splits."""
     pairs = read_pairs(folder_of_pairs / f"{name}.json")
     splits = tuple(split for split in wanted if split in pairs.scenes)
     if not splits:
         raise ConfigError(f"the pairs of {name} have splits {list(pairs.scenes)}, and none of {list(wanted)}")
-    return Corpus(open_collection(Path(folder)), pairs, splits)
+    return Corpus(open_collection(folder), pairs, splits, views)
 
 
 def baselines_of(corpus: Corpus, config: Bench3D, voice: Voice) -> list[Predictor]:
@@ -152,9 +187,10 @@ def scored(
                     corpus.collection,
                     corpus.pairs,
                     [split],
-                    config.views,
+                    corpus.views,
                     score=score,
                     limit=config.limit,
+                    read=config.read,
                     on_case=lambda _, done, report=report: report(done),
                 )
     return rows
@@ -170,12 +206,12 @@ def uncertainty_rows(
         "val",
         "",
         ["val"],
-        contexts=max(config.views),
+        contexts=max(first.views),
         queries=1,
         limit=config.calibration_objects,
     )
-    cases = list(cases_of(first.collection, validation, "val"))
-    everybody, rows = found.calibrated(cases, config.views, first.pairs.corpus, voice)
+    cases = list(cases_of(first.collection, validation, "val", read=config.read))
+    everybody, rows = found.calibrated(cases, first.views, first.pairs.corpus, voice)
     entered = [everybody] * len(corpora)
     return rows + scored(entered, corpora, config, voice, ", uncertainty", score_distributions)
 
@@ -186,8 +222,10 @@ def draw_figures(
     """Figures of the first weights' uncertainty on the first objects of each corpus."""
     paths: list[Path] = []
     for corpus in corpora:
-        cases = list(cases_of(corpus.collection, corpus.pairs, corpus.splits[0], config.sheet_objects))
-        paths += draw_uncertainty(folder, corpus.pairs.corpus, found.ours, cases, config.views, voice)
+        cases = list(
+            cases_of(corpus.collection, corpus.pairs, corpus.splits[0], config.sheet_objects, config.read)
+        )
+        paths += draw_uncertainty(folder, corpus.pairs.corpus, found.ours, cases, corpus.views, voice)
     return paths
 
 
@@ -209,7 +247,7 @@ def main(config: Bench3D) -> None:
         raise ConfigError("--figures are of the uncertainty of draws: say how many by --draws")
     if config.draws and not config.weights:
         raise ConfigError("--draws asks for the uncertainty of weights: name them by --weights")
-    corpora = [open_corpus(data, config.pairs, config.splits) for data in config.data]
+    corpora = [corpus for data in config.data for corpus in open_corpora(data, config)]
     models: list[ModelPredictor] = []
     for name in config.weights:
         model, _ = load_model(name)
@@ -228,10 +266,10 @@ def main(config: Bench3D) -> None:
     console.print(f"\nresults: {config.output}")
     if config.sheet is not None and models:
         panels = [
-            case_row(models[0], case, config.sheet_views)
+            case_row(models[0], case, min(config.sheet_views, max(corpus.views)))
             for corpus in corpora
             for split in corpus.splits
-            for case in cases_of(corpus.collection, corpus.pairs, split, config.sheet_objects)
+            for case in cases_of(corpus.collection, corpus.pairs, split, config.sheet_objects, config.read)
         ]
         write_png(config.sheet, contact_sheet(panels, f"{models[0].name}: held-out objects"))
         console.print(f"pictures: {config.sheet}")

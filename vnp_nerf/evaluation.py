@@ -18,9 +18,9 @@ from torch import Tensor
 from vnp_core.errors import ViewCountError
 from vnp_core.results import Row, mean_row
 from vnp_nerf.image_metrics import foreground, over_white, picture_scores
-from vnp_nerf.pairs import Pairs, ScenePairs, paired_scenes
+from vnp_nerf.pairs import READ_AS_IT_IS, Pairs, ScenePairs, paired_scenes
 from vnp_nerf.protocol import SceneModel
-from vnp_nerf.readers import Collection
+from vnp_nerf.readers import Collection, ReadOptions
 from vnp_nerf.rendering import RayRenderer, Rendering, render_picture
 from vnp_nerf.scene import Scene
 from vnp_nerf.views import Views
@@ -118,9 +118,15 @@ def query_pictures(field: RayRenderer, case: Case, device: torch.device) -> list
     ]
 
 
-def cases_of(collection: Collection, pairs: Pairs, split: str, limit: int | None = None) -> Iterator[Case]:
+def cases_of(
+    collection: Collection,
+    pairs: Pairs,
+    split: str,
+    limit: int | None = None,
+    read: ReadOptions = READ_AS_IT_IS,
+) -> Iterator[Case]:
     """The cases of a split, each loaded when its turn comes; all pairs are held against the scenes first."""
-    for scene, stored in paired_scenes(collection, pairs, split)[:limit]:
+    for scene, stored in paired_scenes(collection, pairs, split, read)[:limit]:
         yield Case.from_scene(scene, stored)
 
 
@@ -133,17 +139,19 @@ def evaluate(
     *,
     score: Callable[[Any, Case, int], dict[str, float]] | None = None,
     limit: int | None = None,
+    read: ReadOptions = READ_AS_IT_IS,
     on_case: Callable[[str, int], None] = lambda split, done: None,
 ) -> list[Row]:
     """Mean scores over objects with standard errors: a row a predictor, split, number of views and metric.
 
     score: an object's scores at a number of context views, by default `score_case`. limit: only the first
-    objects of each split. on_case: is told the split and how many of its objects are done.
+    objects of each split. read: how their scenes are read. on_case: is told the split and how many of its
+    objects are done.
     """
     scoring: Callable[[Any, Case, int], dict[str, float]] = score or score_case
     scores: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
     for split in splits:
-        for done, case in enumerate(cases_of(collection, pairs, split, limit), start=1):
+        for done, case in enumerate(cases_of(collection, pairs, split, limit, read), start=1):
             for predictor in predictors:
                 counts = context_counts if predictor.reads_context else context_counts[:1]
                 for count in counts:

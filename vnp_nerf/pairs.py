@@ -22,9 +22,11 @@ from torch import Tensor
 
 from vnp_core.errors import DataError, SceneError, SceneNotFoundError, ViewCountError
 from vnp_core.whole_files import write_whole
-from vnp_nerf.readers import Collection, open_scene
+from vnp_nerf.readers import Collection, ReadOptions, open_scene
 from vnp_nerf.scene import Scene
 from vnp_nerf.unseen_side import azimuths, sees_unseen_side
+
+READ_AS_IT_IS = ReadOptions()
 
 CENTRE_TOLERANCE = 2e-3
 """World units by which the mean camera position may differ from the stored one, which has three decimals."""
@@ -136,7 +138,9 @@ def scenes_by_name(collection: Collection, split: str) -> dict[str, Path]:
     return named
 
 
-def paired_scenes(collection: Collection, pairs: Pairs, split: str) -> list[tuple[Scene, ScenePairs]]:
+def paired_scenes(
+    collection: Collection, pairs: Pairs, split: str, read: ReadOptions = READ_AS_IT_IS
+) -> list[tuple[Scene, ScenePairs]]:
     """The scenes of a split that have pairs, opened, in the order of the pairs.
 
     Raises `SceneNotFoundError` where the pairs know no such split or name a scene that the collection lacks,
@@ -153,7 +157,7 @@ def paired_scenes(collection: Collection, pairs: Pairs, split: str) -> list[tupl
                 f"{collection.root} has no {split} scene {name!r}, which the pairs of {pairs.corpus} name; "
                 f"make the corpus with: {pairs.make}"
             )
-        scene = open_scene(paths[name])
+        scene = open_scene(paths[name], read)
         centre = camera_centre(scene)
         distance = max(abs(here - there) for here, there in zip(centre, stored.centre, strict=True))
         if len(scene) != stored.views or distance > CENTRE_TOLERANCE:

@@ -129,9 +129,29 @@ def test_uncertainty_that_nobody_can_tell_is_refused_before_anything_is_scored(
 def test_a_corpus_without_a_name_pairs_or_wanted_split_is_refused(load_script, workplace: Path) -> None:
     bench = load_script("bench_3d")
     folder = str(workplace / "noise")
+    config = bench.Bench3D(data=(), pairs=workplace / "pairs", splits=("val",))
     with pytest.raises(ConfigError, match="NAME:FOLDER"):
-        bench.open_corpus(folder, workplace / "pairs", ["test"])
+        bench.open_corpora(folder, config)
     with pytest.raises(DataError, match="no pairs"):
-        bench.open_corpus(f"other:{folder}", workplace / "pairs", ["test"])
+        bench.open_corpora(f"other:{folder}", config)
     with pytest.raises(ConfigError, match="none of"):
-        bench.open_corpus(f"noise:{folder}", workplace / "pairs", ["val"])
+        bench.open_corpora(f"noise:{folder}", config)
+    with pytest.raises(ConfigError, match="--category cars"):
+        bench.open_corpora(f"srn:{folder}", config)
+
+
+def test_a_published_protocol_is_scored_at_its_own_numbers_of_views(load_script, workplace: Path) -> None:
+    bench = load_script("bench_3d")
+    config = bench.Bench3D(
+        data=(f"learnit:{workplace}",),
+        category="noise",
+        weights=(str(workplace / "tiny.safetensors"),),
+        baselines=False,
+        output=workplace / "out" / "learnit.json",
+        device="cpu",
+    )
+    bench.main(config)
+    rows = read_results(config.output).rows
+    assert {(row.task, row.split, row.condition, row.n) for row in rows} == {
+        ("learnit-noise", "test", "views=1", 2)
+    }
