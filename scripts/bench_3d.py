@@ -1,4 +1,5 @@
-"""Scores trained weights and baselines on fixed pairs: PSNR and SSIM, full picture and foreground-only.
+"""Scores trained weights and baselines on fixed pairs: PSNR and SSIM, full picture and foreground-only; of
+models the outline (IoU) and, on scenes made with --depth, the depth; LPIPS where its weights are at hand.
 
     python scripts/bench_3d.py --weights furniture --data furniture:outputs/scenes/furniture64 \
         --splits test test_author --output docs/results/furniture.json --sheet docs/results/furniture.png
@@ -24,6 +25,7 @@ views together.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,7 @@ from vnp_nerf.evaluation import (
 )
 from vnp_nerf.library import load_model, weights_path
 from vnp_nerf.pairs import Pairs, make_pairs, read_pairs
+from vnp_nerf.perceptual import find_perceptual
 from vnp_nerf.prediction import check_draws
 from vnp_nerf.published_protocols import PROTOCOLS, published_pairs
 from vnp_nerf.readers import Collection, ReadOptions, open_collection
@@ -258,7 +261,11 @@ def main(config: Bench3D) -> None:
             config.weights[0], config.rivals, config.ensemble, config.draws, config.device
         )
     predictors = [[*models, *baselines_of(corpus, config, voice)] for corpus in corpora]
-    rows = scored(predictors, corpora, config, voice, "", score_case)
+    perceptual = find_perceptual()
+    if perceptual is None:
+        console.print("no LPIPS: the weights that it needs are not on this machine, and nothing is fetched")
+    score = partial(score_case, perceptual=perceptual)
+    rows = scored(predictors, corpora, config, voice, "", score)
     if drawn is not None:
         rows += uncertainty_rows(drawn, corpora, config, voice)
     print_tables(rows, console)

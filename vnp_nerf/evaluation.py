@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,12 +17,14 @@ from torch import Tensor
 
 from vnp_core.errors import ViewCountError
 from vnp_core.results import Row, mean_row
-from vnp_nerf.image_metrics import foreground, over_white, picture_scores
+from vnp_nerf.image_metrics import foreground, over_white, picture_scores, shape_scores
 from vnp_nerf.pairs import READ_AS_IT_IS, Pairs, ScenePairs, paired_scenes
+from vnp_nerf.perceptual import Perceptual
 from vnp_nerf.protocol import SceneModel
 from vnp_nerf.readers import Collection, ReadOptions
 from vnp_nerf.rendering import RayRenderer, Rendering, render_picture
 from vnp_nerf.scene import Scene
+from vnp_nerf.true_depth import true_depths
 from vnp_nerf.views import Views
 
 RAYS = 1024
@@ -31,16 +33,21 @@ RAYS = 1024
 
 @dataclass
 class Case:
-    """One object to be scored: all its context views, in order, and its query views; B = 1, model frame."""
+    """One object to be scored: all its context views, in order, and its query views; B = 1, model frame.
+
+    depths: of the query views, where the renderer that made them told (`true_depths`).
+    """
 
     name: str
     context: Views
     query: Views
+    depths: list[Float[Tensor, "H W"]] | None = None
 
     @classmethod
     def from_scene(cls, scene: Scene, pairs: ScenePairs) -> "Case":
         """Loads the pictures of a scene's pairs."""
-        return cls(scene.name, Views.from_scene(scene, pairs.context), Views.from_scene(scene, pairs.query))
+        context, query = (Views.from_scene(scene, views) for views in (pairs.context, pairs.query))
+        return cls(scene.name, context, query, true_depths(scene, pairs.query))
 
     def first_views(self, count: int) -> Views:
         """The context of `count` views. Raises `ViewCountError` where the pairs hold fewer."""
@@ -82,6 +89,15 @@ class Predictor(Contestant, Protocol):
 
     def predict(self, case: Case, count: int) -> list[Float[Tensor, "H W 3"]]:
         """The query pictures, given the first `count` context views."""
+        ...
+
+
+@runtime_checkable
+class RenderingPredictor(Predictor, Protocol):
+    """A predictor that knows what is in front of what."""
+
+    def render(self, case: Case, count: int) -> list[Rendering]:
+        """The query views, given the first `count` context views."""
         ...
 
 
@@ -171,21 +187,31 @@ def evaluate(
     return rows
 
 
-def score_case(predictor: Predictor, case: Case, count: int) -> dict[str, float]:
+def score_case(
+    predictor: Predictor, case: Case, count: int, perceptual: Perceptual | None = None
+) -> dict[str, float]:
     """One object's scores: means over its query views, or over those of them that have a foreground.
 
-    They are those of `picture_scores`, and `seconds`, the wall time for one query picture, inference of the
-    field included.
+    They are those of `picture_scores`; of predictors that render, those of `shape_scores`; LPIPS,
+    where something to measure it by is given; and `seconds`, the wall time for one query picture, inference
+    of the field included.
     """
     start = time.perf_counter()
-    pictures = predictor.predict(case, count)
+    seen = predictor.render(case, count) if isinstance(predictor, RenderingPredictor) else None
+    pictures = predictor.predict(case, count) if seen is None else [rendering.rgb for rendering in seen]
     seconds = (time.perf_counter() - start) / len(pictures)
+    masks, truths = foregrounds(case.query), pictures_over_white(case.query)
     each = [
         picture_scores(picture, truth, mask)
-        for picture, truth, mask in zip(
-            pictures, pictures_over_white(case.query), foregrounds(case.query), strict=True
-        )
+        for picture, truth, mask in zip(pictures, truths, masks, strict=True)
     ]
+    if perceptual is not None:
+        for scores, picture, truth in zip(each, pictures, truths, strict=True):
+            scores[perceptual.name] = perceptual(picture, truth)
+    if seen is not None:
+        depths = case.depths or [None] * len(seen)
+        for scores, rendering, mask, depth in zip(each, seen, masks, depths, strict=True):
+            scores |= shape_scores(rendering.alpha, rendering.depth, mask, depth)
     means = {metric: mean_of_known([scores[metric] for scores in each]) for metric in each[0]}
     return {**means, "seconds": seconds}
 

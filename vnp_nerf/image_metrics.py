@@ -101,6 +101,39 @@ def picture_scores(
     }
 
 
+def mask_iou(alpha: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> float:
+    """Intersection over union of what absorbs more than half of the light and the object's pixels.
+
+    From 0 (apart) to 1 (the same); NaN where both are empty.
+    """
+    found = alpha > FOREGROUND_ALPHA
+    union = (found | mask).sum().item()
+    return (found & mask).sum().item() / union if union else math.nan
+
+
+def depth_error(
+    depth: Float[Tensor, "H W"], truth: Float[Tensor, "H W"], alpha: Float[Tensor, "H W"]
+) -> float:
+    """Mean distance between depth and truth, in their unit, where the truth is finite and more than half of
+    the light is absorbed: what is missing or too much is the mask's to tell. NaN without any such pixel.
+    """
+    both = truth.isfinite() & (alpha > FOREGROUND_ALPHA)
+    return (depth - truth)[both].abs().double().mean().item()
+
+
+def shape_scores(
+    alpha: Float[Tensor, "H W"],
+    depth: Float[Tensor, "H W"],
+    mask: Bool[Tensor, "H W"],
+    true_depth: Float[Tensor, "H W"] | None = None,
+) -> dict[str, float]:
+    """`iou` of the object's outline; `depth`, its error in radii of the object's ball, where it is known."""
+    scores = {"iou": mask_iou(alpha, mask)}
+    if true_depth is not None:
+        scores["depth"] = depth_error(depth, true_depth, alpha)
+    return scores
+
+
 def _checked(prediction: Float[Tensor, "H W 3"], truth: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W 3"]:
     """The prediction clamped to 0 and 1."""
     if prediction.shape != truth.shape:

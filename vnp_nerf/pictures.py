@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from vnp_core.errors import PictureError
@@ -52,6 +52,18 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
         mask = _eight_bits(picture) if picture.mode.startswith("I") else np.array(picture.convert("L"))
         # A palette's or bitmap's convert("L") is already spread over 0..255; raw 0/1 greys are not.
         return mask * np.uint8(255) if mask.max(initial=0) <= 1 else mask
+
+
+def read_levels(path: Path, height: int, width: int) -> Int32[np.ndarray, "H W"]:
+    """The 16 bits of a grey picture as they are. Raises `PictureError` for another kind or size."""
+    with _open(path) as picture:
+        _decode(picture, path)
+        if not picture.mode.startswith("I") or picture.size != (width, height):
+            raise PictureError(
+                f"{path}: expected {width} x {height} pixels of 16-bit grey, and this is "
+                f"{picture.width} x {picture.height} of mode {picture.mode}."
+            )
+        return np.array(picture).astype(np.int32)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from vnp_nerf.views import Views
 
 SIZE, VIEWS, RADIUS, ANGLE = 32, 14, 0.7, 0.6
 FOCAL = SIZE / 2 / np.tan(ANGLE / 2)
+DEPTH_SCALE = 1e-4
 LIGHT = torch.tensor([0.6, 0.0, 0.8])
 
 
@@ -85,8 +86,16 @@ def write_ball(folder: Path, colour: Tensor, generator: np.random.Generator) -> 
         rgba = rearrange(torch.cat([seen.rgb, seen.alpha[:, None]], dim=-1), "(h w) c -> h w c", h=SIZE)
         Image.fromarray((rgba * 255).round().byte().numpy()).save(folder / "train" / f"r_{view}.png")
         matrix = [*pose.tolist(), [0, 0, 0, 1]]
-        frames.append({"file_path": f"train/r_{view}", "transform_matrix": matrix})
-    head = {"camera_angle_x": ANGLE, "bounding_centre": [0, 0, 0], "bounding_radius": 1.0}
+        levels = rearrange(seen.depth * seen.alpha, "(h w) -> h w", h=SIZE) / DEPTH_SCALE
+        depth_path = f"train/depth_{view}.png"
+        Image.fromarray(levels.round().numpy().astype(np.uint16)).save(folder / depth_path)
+        frames.append({"file_path": f"train/r_{view}", "transform_matrix": matrix, "depth_path": depth_path})
+    head = {
+        "camera_angle_x": ANGLE,
+        "depth_scale": DEPTH_SCALE,
+        "bounding_centre": [0, 0, 0],
+        "bounding_radius": 1.0,
+    }
     (folder / "transforms.json").write_text(json.dumps({**head, "frames": frames}))
 
 
@@ -132,6 +141,9 @@ def test_a_model_that_knows_the_answer_scores_the_rounding_of_eight_bits(rows: l
         assert _value(rows, "oracle", views, "psnr") > 45
         assert _value(rows, "oracle", views, "psnr_fg") > 45
         assert _value(rows, "oracle", views, "ssim") > 0.995
+        assert _value(rows, "oracle", views, "iou") == 1
+        assert _value(rows, "oracle", views, "depth") <= DEPTH_SCALE
+    assert {row.model for row in rows if row.metric in ("iou", "depth")} == {"oracle"}
 
 
 def test_white_scores_what_the_pixels_say(rows: list[Row], collection: Collection, pairs: Pairs) -> None:

@@ -11,10 +11,13 @@ from torch import Tensor
 from vnp_core.errors import DataError
 from vnp_nerf.image_metrics import (
     PSNR_CAP,
+    depth_error,
     foreground,
+    mask_iou,
     over_white,
     picture_scores,
     psnr,
+    shape_scores,
     ssim_map,
     ssim_scores,
 )
@@ -24,6 +27,20 @@ def _pair(seed: int = 0, size: tuple[int, int] = (20, 17)) -> tuple[Tensor, Tens
     generator = torch.Generator().manual_seed(seed)
     truth = torch.rand(*size, 3, generator=generator)
     return (truth + 0.2 * torch.randn(*size, 3, generator=generator)).clamp(0, 1), truth
+
+
+def test_outlines_and_depths_of_squares_are_counted_by_hand() -> None:
+    mask, alpha = torch.zeros(6, 6, dtype=torch.bool), torch.zeros(6, 6)
+    mask[:2, :3], alpha[:2, 1:5] = True, 0.6  # 6 and 8 pixels, 4 of them shared
+    assert mask_iou(alpha, mask) == pytest.approx(4 / 10)
+    assert mask_iou(alpha * 0.5, mask) == 0
+    assert math.isnan(mask_iou(alpha * 0, torch.zeros_like(mask)))
+    truth = torch.full((6, 6), math.inf).masked_fill(mask, 3.0)
+    depth = torch.full((6, 6), 9.0)
+    depth[0], depth[1] = 3.5, 2.9
+    assert depth_error(depth, truth, alpha) == pytest.approx((2 * 0.5 + 2 * 0.1) / 4, rel=1e-6)
+    assert math.isnan(depth_error(depth, truth, alpha * 0))
+    assert set(shape_scores(alpha, depth, mask)) == {"iou"}
 
 
 def test_psnr_of_a_constant_error_is_known() -> None:

@@ -1,0 +1,71 @@
+"""Depth as the renderer wrote it: in the model's units, and refused where it is none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vnp_core.errors import PictureError, SceneError
+from vnp_nerf.cameras import orbit_cameras
+from vnp_nerf.readers import open_scene
+from vnp_nerf.true_depth import true_depths
+
+SIDE, SCALE = 4, 0.001
+LEVELS = np.zeros((SIDE, SIDE), np.uint16)
+LEVELS[1, 2] = 3000
+
+
+def write(folder: Path, depth_path: str | None = "d.png", **head: Any) -> Path:
+    """A scene of two views; the object's ball has a radius of 2 world units."""
+    frames = []
+    for view, pose in enumerate(orbit_cameras(2, 4.0, 20.0, 30.0, SIDE, SIDE).camera_to_world.tolist()):
+        Image.fromarray(np.zeros((SIDE, SIDE, 4), np.uint8)).save(folder / f"{view}.png")
+        frame = {"file_path": f"{view}.png", "transform_matrix": [*pose, [0, 0, 0, 1]]}
+        frames.append(frame if depth_path is None else {**frame, "depth_path": depth_path})
+    Image.fromarray(LEVELS).save(folder / "d.png")
+    geometry = {"camera_angle_x": 0.5, "bounding_centre": [0, 0, 0], "bounding_radius": 2.0}
+    (folder / "transforms.json").write_text(json.dumps({**geometry, **head, "frames": frames}))
+    return folder
+
+
+def test_distances_are_in_radii_and_infinite_where_nothing_is(tmp_path: Path) -> None:
+    scene = open_scene(write(tmp_path, depth_scale=SCALE))
+    found = true_depths(scene, [1, 0])
+    assert found is not None
+    for depth in found:
+        assert depth[1, 2].item() == pytest.approx(3.0 * scene.frame.scale)
+        assert depth.isinf().sum() == SIDE * SIDE - 1
+    assert scene.frame.scale == pytest.approx(0.5)
+
+
+def test_scenes_without_depth_have_none(tmp_path: Path) -> None:
+    assert true_depths(open_scene(write(tmp_path, depth_path=None)), [0]) is None
+
+
+@pytest.mark.parametrize(
+    ("depth_path", "scale", "text"),
+    [
+        ("d.png", 0.0, "positive number"),
+        ("d.png", "much", "positive number"),
+        ("../d.png", SCALE, "below it"),
+        ("/etc/passwd", SCALE, "below it"),
+        (None, SCALE, "below it"),
+    ],
+)
+def test_entries_that_are_none_are_refused(tmp_path: Path, depth_path: Any, scale: Any, text: str) -> None:
+    scene = open_scene(write(tmp_path, depth_path, depth_scale=scale))
+    with pytest.raises(SceneError, match=text):
+        true_depths(scene, [0])
+
+
+def test_pictures_that_are_no_depth_are_refused(tmp_path: Path) -> None:
+    scene = open_scene(write(tmp_path, "0.png", depth_scale=SCALE))
+    with pytest.raises(PictureError, match="16-bit grey"):
+        true_depths(scene, [0])
+    scene = open_scene(write(tmp_path, depth_scale=SCALE))
+    Image.fromarray(LEVELS[1:]).save(tmp_path / "d.png")
+    with pytest.raises(PictureError, match="expected 4 x 4"):
+        true_depths(scene, [0])
