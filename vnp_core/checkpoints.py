@@ -84,6 +84,20 @@ def save_weights(
     return weights_path
 
 
+def write_metadata(path: str | Path, metadata: Mapping[str, Any]) -> None:
+    """Exchanges the free metadata of weights that are there; all else of the card stays as it is.
+
+    Raises `CheckpointError` where the card is missing or damaged.
+    """
+    card_path = checkpoint_paths(path)[1]
+    if not card_path.is_file():
+        raise CheckpointError(
+            f"No file {card_path}. Weights are a pair of files: NAME.safetensors and NAME.json."
+        )
+    card = _read_card(card_path)
+    write_whole(card_path, json_text({**card, "metadata": dict(metadata)}).encode())
+
+
 def load_weights(path: str | Path) -> Checkpoint:
     """What a pair of files holds, on the CPU, after checking that nothing is missing, damaged or exchanged.
 

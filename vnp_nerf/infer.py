@@ -37,7 +37,7 @@ from vnp_nerf.face.dataparser import VNPSceneDataParser, VNPSceneDataParserConfi
 from vnp_nerf.face.entry_points import check_nerfstudio
 from vnp_nerf.face.run_file import read_run_config, say_where_it_is_from
 from vnp_nerf.face.trainer import VNPTrainerConfig
-from vnp_nerf.library import build_model, fitting_config, weights_path
+from vnp_nerf.library import build_model, calibrated, fitting_config, weights_path
 from vnp_nerf.paper import PaperConfig
 from vnp_nerf.prediction import check_draws
 from vnp_nerf.radiance import RadianceModel
@@ -72,7 +72,7 @@ class Infer:
     context: tuple[int, ...] | None = None
     """Numbers of the views to infer the object from; --num-context of them, if not given."""
     num_context: int | None = None
-    """How many views to infer it from, spread evenly over the scene's; up to 3, if not given."""
+    """How many views to infer it from, chosen to look at it from all around; up to 3, if not given."""
     output_dir: Path | None = None
     """The run directory to write; outputs/SCENE/vnp-infer/TIMESTAMP by default."""
     draw: int | None = None
@@ -82,6 +82,8 @@ class Infer:
     and sample_0, sample_1, ... among their outputs; by default 4 for weights with noise. 0 for none, the
     default for others, makes each picture several times faster.
     """
+    calibrated: bool = False
+    """Multiply the noise by the factor that the card of --weights tells (see scripts/calibrate.py)."""
     bake: int | None = None
     """Also write the field on a grid of so many points a side, 2 to 256: faster to look at on a CPU."""
     precision: Precision = "float32"
@@ -167,12 +169,16 @@ def _source(options: Infer) -> _Source:
         path = weights_path(str(options.weights))
         saved = load_weights(path)
         radiance = fitting_config(saved, str(path))
+        if options.calibrated:
+            radiance = calibrated(radiance, saved.metadata, str(path))
         method = vnp_nerf_paper if isinstance(radiance, PaperConfig) else vnp_nerf
         config = copy.deepcopy(method.config)
         assert isinstance(config, VNPTrainerConfig)
         config.pipeline.model.radiance = radiance  # type: ignore[assignment]
         state = {name: tensor.float() for name, tensor in saved.state_dict.items()}
         return _Source(config, None, 0, state)
+    if options.calibrated:
+        raise ConfigError("--calibrated is for --weights, whose card tells the factor: export the run first")
     config = read_run_config(options.load_config)
     say_where_it_is_from(options.load_config, config)
     beside = options.load_config.absolute().parent / "nerfstudio_models"  # found even if the run was moved

@@ -3,6 +3,7 @@ weights.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from vnp_nerf.radiance_config import RadianceConfig
 
 ModelConfig = RadianceConfig | PaperConfig
 Model = RadianceModel | PaperModel
+
+NOISE_FACTOR = "noise_factor"
+"""Key in a card's metadata of the factor on the noise that validation scenes ask for."""
 
 
 def model_config(values: Mapping[str, Any]) -> ModelConfig:
@@ -72,10 +76,27 @@ def start_from(model: Model, name_or_path: str | Path) -> list[str]:
     return sorted(own.keys() - common.keys())
 
 
-def load_model(name_or_path: str | Path) -> tuple[Model, dict[str, Any]]:
-    """A model in evaluation mode, with float32 weights, and the metadata that was saved with it."""
+def calibrated(config: ModelConfig, metadata: Mapping[str, Any], source: str) -> RadianceConfig:
+    """The configuration with the factor on its noise that its card tells (`scripts/calibrate.py`).
+
+    Raises `ConfigError` where the card tells none.
+    """
+    factor = metadata.get(NOISE_FACTOR)
+    if not isinstance(config, RadianceConfig) or not isinstance(factor, float):
+        raise ConfigError(
+            f"{source} was never calibrated: do so with scripts/calibrate.py, or take it as it is"
+        )
+    return replace(config, noise_factor=factor)
+
+
+def load_model(name_or_path: str | Path, *, calibrate: bool = False) -> tuple[Model, dict[str, Any]]:
+    """A model in evaluation mode, with float32 weights, and the metadata that was saved with it.
+
+    With `calibrate` its noise is as `calibrated` says.
+    """
     path = weights_path(name_or_path)
     checkpoint = load_weights(path)
-    model = build_model(fitting_config(checkpoint, str(path)))
+    config = fitting_config(checkpoint, str(path))
+    model = build_model(calibrated(config, checkpoint.metadata, str(path)) if calibrate else config)
     load_into(model, checkpoint.state_dict, str(path))
     return model.eval(), checkpoint.metadata

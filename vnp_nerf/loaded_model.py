@@ -70,8 +70,8 @@ class LoadedModel:
 
         cameras: V camera-to-world matrices, [V, 4, 4] or [V, 3, 4], in OpenGL's convention, with one of
         focal, field_of_view and intrinsics; or `Cameras`; or a scene whose `views` the pictures are (see
-        `pinhole_cameras`). views: numbers of a scene's views; up to three, evenly spread, if a scene is given
-        alone.
+        `pinhole_cameras`). views: numbers of a scene's views; up to three, from all around the object, if a
+        scene is given alone.
 
         frame, centre, radius: where the object is, in the poses' own world (see `object_frame`); a scene
         knows it.
@@ -133,14 +133,17 @@ class LoadedModel:
         return InferredField(self.model, self.model.encode(views.to(self.device)), frame, cameras[0])
 
 
-def load(name_or_path: str | Path, device: torch.device | str | None = None) -> LoadedModel:
+def load(
+    name_or_path: str | Path, device: torch.device | str | None = None, *, calibrated: bool = False
+) -> LoadedModel:
     """Shipped weights by name, such as 'furniture', or a .safetensors file of yours.
 
-    device: 'cpu', 'cuda' and the like; a GPU if there is one, by default. Raises `CheckpointError` where
-    there are no such weights, or damaged ones, and `ConfigError` for those of the paper's model.
+    device: 'cpu', 'cuda' and the like; a GPU if there is one, by default. calibrated: with the noise times
+    the factor that the card tells. Raises `CheckpointError` where there are no such weights, or damaged ones,
+    and `ConfigError` for those of the paper's model, and for weights that were never calibrated.
     """
     path = weights_path(name_or_path)
-    model, card = load_model(path)
+    model, card = load_model(path, calibrate=calibrated)
     if not isinstance(model, RadianceModel):
         raise ConfigError(
             f"{path} holds the paper's model, whose fields change with the rays that are rendered together: "

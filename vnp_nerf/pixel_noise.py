@@ -26,16 +26,20 @@ _QUIET = -2.0
 
 
 class NoiseHead(nn.Module):
-    """Noise of colour and of opacity at points, >= 0, float32; 1 is the range from black to white."""
+    """Noise of colour and of opacity at points, >= 0, float32; 1 is the range from black to white.
 
-    def __init__(self, width: int) -> None:
+    factor: times what the weights say.
+    """
+
+    def __init__(self, width: int, factor: float = 1.0) -> None:
         super().__init__()
+        self.factor = factor
         self.of_state = nn.Linear(width, 2)
         nn.init.constant_(self.of_state.bias, _QUIET)
 
     def forward(self, state: Float[Tensor, "B N D"]) -> Float[Tensor, "B N 2"]:
         """Standard deviations at points."""
-        return F.softplus(self.of_state(state).float())
+        return self.factor * F.softplus(self.of_state(state).float())
 
 
 def pixel_distribution(rgb: Float[Tensor, "B K R 3"], variance: Float[Tensor, "B K R"]) -> StudentMixture:

@@ -106,7 +106,7 @@ class RadianceModel(nn.Module):
         self.channels = 3
         """What is rendered of a point: its colour, and with `config.noise` that of colour and opacity."""
         if config.noise:
-            self.noise = NoiseHead(width)
+            self.noise = NoiseHead(width, config.noise_factor)
             self.channels = 5
 
     def tokens(self, canvases: Canvases, rotation: Float[Tensor, "B 3 3"]) -> Tokens:

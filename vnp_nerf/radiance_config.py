@@ -1,5 +1,6 @@
 """What can be chosen about the radiance field: architecture, sampling and objective."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -74,6 +75,9 @@ class RadianceConfig:
     """Weight of the squared error of alpha in the loss."""
     noise: bool = True
     """Points have a noise of colour and of opacity, rendered along the ray and trained by likelihood."""
+    noise_factor: float = 1.0
+    """Times every noise; other than 1 where weights were calibrated after training (`scripts/calibrate.py`).
+    """
     likelihood_weight: float = 0.005
     """Weight of the rays' negative log-likelihoods, nats a ray, beside the squared errors."""
     train_draws: int = 4
@@ -94,6 +98,8 @@ class RadianceConfig:
             raise ConfigError(
                 f"train_draws is {self.train_draws}, and only a likelihood compares draws: set noise to True"
             )
+        if not 0 < self.noise_factor < math.inf:
+            raise ConfigError(f"noise_factor is {self.noise_factor}: it must be positive and finite")
         if self.canvas % self.patch:
             raise ConfigError(
                 f"the canvas of {self.canvas} pixels is not a multiple of the patch of {self.patch}"

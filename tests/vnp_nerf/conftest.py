@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from smallest import SMALLEST
 
 from vnp_nerf.cameras import Cameras, orbit_cameras
+from vnp_nerf.library import build_model, save_model
+from vnp_nerf.pairs import make_pairs, write_pairs
 from vnp_nerf.radiance_config import RadianceConfig
+from vnp_nerf.readers import open_collection
 
 WriteScene = Callable[..., Path]
 
@@ -88,3 +92,29 @@ def edit_scene() -> Callable[[Path, Callable[[dict], None]], Path]:
 def smallest_model() -> RadianceConfig:
     """A scene model that is built, saved and rendered in no time, for tests of what goes on around it."""
     return SMALLEST
+
+
+@pytest.fixture(scope="session")
+def workplace(smallest_model: RadianceConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of random pictures, its pairs, and tiny untrained weights."""
+    root, size, views = tmp_path_factory.mktemp("bench"), 16, 6
+    generator = np.random.default_rng(0)
+    cameras = orbit_cameras(views, 4.0, 20.0, 30.0, size, size)
+    names = {"train": ["a", "b"], "val": ["f", "g"], "test": ["c", "d"], "test_author": ["e"]}
+    for name in "abcdefg":
+        folder = root / "noise" / name
+        folder.mkdir(parents=True)
+        frames = []
+        for view, pose in enumerate(cameras.camera_to_world.tolist()):
+            pixels = generator.integers(0, 256, (size, size, 4), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{view}.png")
+            frames.append({"file_path": f"{view}.png", "transform_matrix": [*pose, [0, 0, 0, 1]]})
+        (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.5, "frames": frames}))
+    (root / "noise_splits.json").write_text(json.dumps(names))
+    pairs = make_pairs(
+        open_collection(root / "noise"), "noise", "-", ["test", "test_author"], contexts=3, queries=2
+    )
+    write_pairs(root / "pairs" / "noise.json", pairs)
+    torch.manual_seed(0)
+    save_model(root / "tiny.safetensors", build_model(smallest_model), {})
+    return root

@@ -1,49 +1,18 @@
 """The benchmark script on a corpus of a few pictures: from the command line to JSON, tables and sheet."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from vnp_core.errors import ConfigError, DataError
 from vnp_core.results import read_results
-from vnp_nerf.cameras import orbit_cameras
 from vnp_nerf.library import build_model, save_model
-from vnp_nerf.pairs import make_pairs, write_pairs
 from vnp_nerf.radiance_config import RadianceConfig
-from vnp_nerf.readers import open_collection
 
-SIZE, VIEWS = 16, 6
-
-
-@pytest.fixture(scope="module")
-def workplace(smallest_model: RadianceConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of random pictures, its pairs, and tiny untrained weights."""
-    root = tmp_path_factory.mktemp("bench")
-    generator = np.random.default_rng(0)
-    cameras = orbit_cameras(VIEWS, 4.0, 20.0, 30.0, SIZE, SIZE)
-    names = {"train": ["a", "b"], "val": ["f"], "test": ["c", "d"], "test_author": ["e"]}
-    for name in "abcdef":
-        folder = root / "noise" / name
-        folder.mkdir(parents=True)
-        frames = []
-        for view, pose in enumerate(cameras.camera_to_world.tolist()):
-            pixels = generator.integers(0, 256, (SIZE, SIZE, 4), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"{view}.png")
-            frames.append({"file_path": f"{view}.png", "transform_matrix": [*pose, [0, 0, 0, 1]]})
-        (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.5, "frames": frames}))
-    (root / "noise_splits.json").write_text(json.dumps(names))
-    pairs = make_pairs(
-        open_collection(root / "noise"), "noise", "-", ["test", "test_author"], contexts=3, queries=2
-    )
-    write_pairs(root / "pairs" / "noise.json", pairs)
-    torch.manual_seed(0)
-    save_model(root / "tiny.safetensors", build_model(smallest_model), {})
-    return root
+SIZE = 16
+"""Pixels a side of the corpus' pictures."""
 
 
 def test_the_script_writes_results_tables_and_a_sheet(
