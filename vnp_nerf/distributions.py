@@ -138,20 +138,30 @@ class Ensemble:
 
 
 def score_distributions(predictor: DistributionPredictor, case: Case, count: int) -> dict[str, float]:
-    """One object's scores of uncertainty: means over its query views."""
-    found = zip(
-        predictor.distributions(case, count),
-        pictures_over_white(case.query),
-        foregrounds(case.query),
-        strict=True,
-    )
+    """One object's scores of uncertainty: means over its query views.
+
+    With two draws or more also `epistemic_seen`, as `epistemic` but on the first context view itself, and
+    `ratio_epistemic`, how many times larger the draws' variance is on the query views than there.
+    """
+    found = predictor.distributions(case, count)
     each = [
         uncertainty_scores(
             told.means, told.scales, truth, mask, torch.Generator().manual_seed(number), dof=told.dof
         )
-        for number, (told, truth, mask) in enumerate(found)
+        for number, (told, truth, mask) in enumerate(
+            zip(found, pictures_over_white(case.query), foregrounds(case.query), strict=True)
+        )
     ]
-    return {metric: mean_of_known([scores[metric] for scores in each]) for metric in each[0]}
+    scores = {metric: mean_of_known([scores[metric] for scores in each]) for metric in each[0]}
+    if len(found[0].means) > 1:
+        seen = predictor.distributions(replace(case, query=case.first_views(1)), count)
+        asked, known = (
+            float(torch.stack([told.means.double().var(0).mean() for told in views]).mean())
+            for views in (found, seen)
+        )
+        scores["epistemic_seen"] = known**0.5
+        scores["ratio_epistemic"] = asked / max(known, 1e-12)
+    return scores
 
 
 def fit_scale(

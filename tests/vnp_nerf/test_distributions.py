@@ -113,6 +113,17 @@ def test_the_constant_sigma_is_the_likeliest(case: Case, model: RadianceModel) -
         assert nll(1.0) < min(nll(0.8), nll(1.25))
 
 
+def test_the_draws_variance_is_compared_with_that_on_what_was_seen(case: Case, model: RadianceModel) -> None:
+    ours = DrawingPredictor("ours", model, 3)
+    scores = score_distributions(ours, case, 2)
+    [seen] = ours.distributions(dataclasses.replace(case, query=case.first_views(1)), 2)
+    variances = [told.means.var(0).mean() for told in ours.distributions(case, 2)]
+    assert scores["epistemic_seen"] == pytest.approx(seen.means.var(0).mean().sqrt().item(), rel=1e-4)
+    expected = torch.stack(variances).mean() / seen.means.var(0).mean()
+    assert scores["ratio_epistemic"] == pytest.approx(expected.item(), rel=1e-4)
+    assert "ratio_epistemic" not in score_distributions(DrawingPredictor("single", model, 0), case, 2)
+
+
 class Calibrated:
     """Says the truth's own distribution about the true picture, sigmas `off` times too small."""
 
