@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, cast
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -68,9 +69,9 @@ class DecoderLevel(nn.Module):
         self.residual = ResidualBlock(width, width)
         self.modulated = ModulatedBlock(width, width)
 
-    def modulate(self, latent: Float[Tensor, "BK dim"]) -> ModulatedWeights:
-        """The weights that this level's latent asks for."""
-        return self.modulated.modulate(self.style(latent))
+    def modulate(self, latent: Float[Tensor, "BK dim"], *, ready: bool = False) -> ModulatedWeights:
+        """The weights that this level's latent asks for; see `ModulatedBlock.modulate`."""
+        return self.modulated.modulate(self.style(latent), ready=ready)
 
     def forward(
         self,
@@ -118,26 +119,43 @@ class Decoder(nn.Module):
         layers = [cast(ContextReader, block).keys_values(tokens.values, rotation) for block in self.attention]
         return DecoderCache(layers, tokens.mask)
 
-    def modulate(self, latents: Float[Tensor, "B K L dim"]) -> list[ModulatedWeights]:
-        """The weights of every level, once a draw."""
+    def modulate(self, latents: Float[Tensor, "B K L dim"], *, ready: bool = False) -> list[ModulatedWeights]:
+        """The weights of every level, once a draw; see `ModulatedBlock.modulate`."""
         stacks = rearrange(latents, "b k l d -> l (b k) d")
-        return [self.modulate_level(level, latent) for level, latent in enumerate(stacks)]
+        return [self.modulate_level(level, latent, ready=ready) for level, latent in enumerate(stacks)]
 
-    def modulate_level(self, level: int, latent: Float[Tensor, "BK dim"]) -> ModulatedWeights:
+    def modulate_level(
+        self, level: int, latent: Float[Tensor, "BK dim"], *, ready: bool = False
+    ) -> ModulatedWeights:
         """The weights of one level."""
-        return cast(DecoderLevel, self.levels[level]).modulate(latent)
+        return cast(DecoderLevel, self.levels[level]).modulate(latent, ready=ready)
 
     def forward(
         self, x: Float[Tensor, "B M X"], cache: DecoderCache, source: LatentSource
     ) -> Float[Tensor, "BK M O"]:
         """What is predicted at each query. No query sees another, unless through the source."""
+        return self.output(self.state(x, cache, source))
+
+    def first_outputs(
+        self, x: Float[Tensor, "B M X"], cache: DecoderCache, source: LatentSource, count: int
+    ) -> Float[Tensor, "BK M count"]:
+        """The first `count` outputs of `forward`, without the work of the others."""
+        first, activation, last = self.output
+        hidden = activation(first(self.state(x, cache, source)))
+        last = cast(nn.Linear, last)
+        return F.linear(hidden, last.weight[:count], last.bias[:count])
+
+    def state(
+        self, x: Float[Tensor, "B M X"], cache: DecoderCache, source: LatentSource
+    ) -> Float[Tensor, "B_or_BK M D"]:
+        """What the queries have become after the last level."""
         embedding = self.embed(self.fourier(x))
         rotation = None if self.rotary is None else self.rotary(x)
         state = self.after_attention(self.read(embedding, cache, rotation))
         for index, level in enumerate(self.levels):
             weights = source(index, state)
             state = level(state, embedding, weights)
-        return self.output(state)
+        return state
 
     def read(
         self, embedding: Float[Tensor, "B M D"], cache: DecoderCache, rotation: Rotation | None = None

@@ -130,10 +130,13 @@ class VersatileNeuralProcess(nn.Module):
         """What these tokens say about the latents."""
         return LatentPosterior(self, tokens)
 
-    def decode(self, tokens: Tokens, latents: Float[Tensor, "B K L dim"]) -> "Field":
-        """K functions a scene. In the `consistent` mode no query sees another: chunks change nothing."""
+    def decode(self, tokens: Tokens, latents: Float[Tensor, "B K L dim"], *, ready: bool = False) -> "Field":
+        """K functions a scene. In the `consistent` mode no query sees another: chunks change nothing.
+
+        ready: make what depends on the latents alone once, and not at each of many calls.
+        """
         cache = self.decoder.cache(tokens)
-        weights = self.decoder.modulate(latents) if self.config.mode == "consistent" else None
+        weights = self.decoder.modulate(latents, ready=ready) if self.config.mode == "consistent" else None
         return Field(self, cache, latents, weights)
 
     def predict(
@@ -213,6 +216,12 @@ class Field:
     def __call__(self, x: Float[Tensor, "B M X"]) -> GaussianMixture:
         """The predictive distribution at x."""
         return self.model.query(x, self.cache, self.source())
+
+    def means(self, x: Float[Tensor, "B M X"]) -> Float[Tensor, "B K M Y"]:
+        """The `means` of the prediction at x alone, without the work of its scales and factors."""
+        raw = self.model.decoder.first_outputs(x, self.cache, self.source(), self.model.config.y_dim)
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+        return rearrange(raw, "(b k) m y -> b k m y", b=x.shape[0])
 
     def source(self) -> LatentSource:
         """Where the decoder gets its latents from: made beforehand, or from each call's own queries."""

@@ -19,6 +19,8 @@ class Modulation(NamedTuple):
     """Factors of its inputs."""
     outputs: Float[Tensor, "B out"]
     """Factors of its outputs, which give the rows of the rescaled matrix length 1."""
+    matrix: Float[Tensor, "B out in"] | None = None
+    """The rescaled matrices themselves, where many points will ask for them."""
 
 
 class ModulatedLinear(nn.Module):
@@ -45,17 +47,20 @@ class ModulatedLinear(nn.Module):
 
     def matrix(self, modulation: Modulation) -> Float[Tensor, "B out in"]:
         """The modulated and demodulated matrix of each style."""
-        scales, factors = (part.to(self.weight.dtype) for part in modulation)
+        scales, factors = modulation.inputs.to(self.weight.dtype), modulation.outputs.to(self.weight.dtype)
         return self.weight * scales[:, None, :] * factors[:, :, None]
 
     def forward(self, x: Float[Tensor, "B N in"], modulation: Modulation) -> Float[Tensor, "B N out"]:
         """Every point of a scene under that scene's own style.
 
-        Many points go through the scene's matrix; for fewer than it has rows it is less work to rescale them
-        before and after one map that all scenes share.
+        Many points go through the scene's matrix; for fewer than it has rows, where that is not there yet,
+        it is less work to rescale them before and after one map that all scenes share.
         """
-        if x.shape[1] > self.weight.shape[0]:
-            return torch.bmm(x, rearrange(self.matrix(modulation), "b o i -> b i o"))
+        matrix = modulation.matrix
+        if matrix is None and x.shape[1] > self.weight.shape[0]:
+            matrix = self.matrix(modulation)
+        if matrix is not None:
+            return torch.bmm(x, rearrange(matrix, "b o i -> b i o"))
         scaled = x * modulation.inputs[:, None]
         return F.linear(scaled, self.weight) * modulation.outputs[:, None]
 
@@ -81,9 +86,15 @@ class ModulatedBlock(nn.Module):
         self.second = ModulatedLinear(width, width, style_width)
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def modulate(self, style: Float[Tensor, "B S"]) -> ModulatedWeights:
-        """Both modulations for each style."""
-        return ModulatedWeights(self.first.modulate(style), self.second.modulate(style))
+    def modulate(self, style: Float[Tensor, "B S"], *, ready: bool = False) -> ModulatedWeights:
+        """Both modulations for each style; with the matrices made where many points will ask."""
+        weights = ModulatedWeights(self.first.modulate(style), self.second.modulate(style))
+        if not ready:
+            return weights
+        maps = (self.first, self.second)
+        return ModulatedWeights(
+            *(part._replace(matrix=each.matrix(part)) for each, part in zip(maps, weights, strict=True))
+        )
 
     def forward(self, x: Float[Tensor, "B N D"], weights: ModulatedWeights) -> Float[Tensor, "B N D"]:
         """One step of the residual stream, under the weights of `modulate`."""

@@ -82,6 +82,20 @@ def test_one_draw_is_one_function_in_any_chunks_and_order():
     torch.testing.assert_close(field(x.flip(1)).means.flip(2), whole)
 
 
+@pytest.mark.parametrize("config", [SMALL, CORRELATED], ids=["diagonal", "correlated"])
+def test_means_alone_and_latents_made_ready_are_those_of_the_prediction(config):
+    model = made(replace(config, y_dim=2))
+    tokens = model.encode(points(y_dim=2))
+    latents = model.infer(tokens).sample(2, seeded())
+    x = points(2, 40, seed=3).x
+    expected = model.decode(tokens, latents)(x).means
+    ready = model.decode(tokens, latents, ready=True)
+    torch.testing.assert_close(ready(x).means, expected)
+    for size in (3, 40):
+        found = torch.cat([ready.means(part) for part in x.split(size, dim=1)], dim=2)
+        torch.testing.assert_close(found, expected)
+
+
 def test_the_papers_mode_is_not_consistent_and_that_is_why_there_are_two():
     model = made(PAPER)
     with torch.no_grad():

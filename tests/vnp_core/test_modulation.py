@@ -86,6 +86,17 @@ def test_many_points_through_a_scenes_matrix_and_few_through_the_shared_one_agre
     torch.testing.assert_close(of_few, of_many, atol=1e-12, rtol=1e-12)
 
 
+def test_matrices_that_are_ready_change_nothing():
+    torch.manual_seed(0)
+    block = ModulatedBlock(16, 4)
+    style, x = torch.randn(3, 4), torch.randn(3, 40, 16)
+    ready = block.modulate(style, ready=True)
+    assert ready.first.matrix is not None
+    for points in (1, 5, 40):
+        expected = block(x[:, :points], block.modulate(style))
+        torch.testing.assert_close(block(x[:, :points], ready), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_the_length_of_a_row_does_not_matter():
     torch.manual_seed(0)
     layer = ModulatedLinear(8, 4, 3).double()

@@ -147,9 +147,12 @@ class PictureMeasurements(Measurements):
         self.rows += picture_cost_rows(costs, OURS)
         draw_picture_costs(self._figure("costs"), costs)
         side, batch, draws = self.pictures.timed
-        seconds = completion_seconds(config, side, batch, draws, self.study.device)
-        condition = f"side={side},batch={batch},draws={draws}"
-        self.rows.append(Row(OURS, "pictures", "speed", condition, "seconds", seconds, None, 1))
+        found = completion_seconds(config, side, batch, draws, self.study.device)
+        for (name, precision), seconds in found.items():
+            condition = f"side={side},batch={batch},draws={draws},{precision}"
+            self.rows.append(
+                Row(f"{OURS}-{name}", "pictures", "speed", condition, "seconds", seconds, None, 1)
+            )
 
     def _contexts(self, test: HeldOut) -> list[int]:
         """Numbers of known pixels that a picture has room for, and half of all."""
