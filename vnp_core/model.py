@@ -12,6 +12,7 @@ In the `consistent` mode nothing after `infer` depends on what is asked.
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
+import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
