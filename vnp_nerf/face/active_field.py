@@ -45,11 +45,15 @@ class ActiveField:
         self._field = (key, field)
         return field
 
+    def has_draws(self, config: Any) -> bool:
+        """Whether `drawn` gives any, without making them."""
+        # A baked field is there to be shown without the model.
+        return isinstance(self.model, RadianceModel) and bool(config.samples) and config.baked is None
+
     @torch.no_grad()
     def drawn(self, config: Any) -> DrawnFields | None:
         """The draws of seeds 0, 1, ... that the config's `samples` asks for; None where there are none."""
-        # A baked field is there to be shown without the model.
-        if not isinstance(self.model, RadianceModel) or not config.samples or config.baked is not None:
+        if not isinstance(self.model, RadianceModel) or not self.has_draws(config):
             return None
         version = _version(self.model)
         key = (version, config.samples, config.precision, config.compiled)

@@ -2,10 +2,12 @@
 context at a time.
 """
 
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +35,7 @@ from vnp_nerf.cameras import picture_rays
 from vnp_nerf.culled_field import DrawnFields
 from vnp_nerf.execution import Precision
 from vnp_nerf.face.active_field import ActiveField
+from vnp_nerf.face.lazy_outputs import LazyOutputs
 from vnp_nerf.image_metrics import picture_scores, psnr
 from vnp_nerf.library import build_model, start_from
 from vnp_nerf.memory_budget import MOST, rays_at_once
@@ -77,8 +80,8 @@ class VNPModelConfig(ModelConfig):
     """Seed of the draw of the latents that tools see; their mean if not given."""
     samples: int = 4
     """Draws of the latents, of the seeds 0, 1, ..., that tools compare: they add rgb_std, epistemic,
-    accumulation_std and depth_std to what can be looked at, and the draws themselves, and take most of the
-    time. 0 for none, else 2 or more; baked fields and the paper's model have none.
+    accumulation_std and depth_std to what can be looked at, and the draws themselves; who looks at these
+    waits longer. 0 for none, else 2 or more; baked fields and the paper's model have none.
     """
     background: Literal["white", "black"] = "white"
     """What tools see behind the object."""
@@ -128,6 +131,8 @@ class VNPModel(Model):
         self.step = 0
         self._seed = torch.initial_seed()
         self._active: ActiveField | None = None
+        self.wanted: Callable[[], Iterable[str]] = tuple
+        """Names of outputs that are looked at as soon as they are there: the viewer sets it."""
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """The scene model's parameters: 'matrices' between its hidden layers, and all the 'others'."""
@@ -204,9 +209,10 @@ class VNPModel(Model):
     # -- looking -------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def get_outputs(self, ray_bundle: RayBundle | NerfstudioCameras) -> dict[str, Tensor | list[Tensor]]:
+    def get_outputs(self, ray_bundle: RayBundle | NerfstudioCameras) -> Any:
         """rgb, depth (along the unit ray), accumulation and normals (0 to 1) of each ray, through the active
-        context; and with `samples` what draws of the latents say beside it (see `vnp_nerf.prediction`).
+        context, by name; and with `samples` what draws of the latents say beside it (`vnp_nerf.prediction`),
+        which is computed for who asks for any of it.
         """
         assert isinstance(ray_bundle, RayBundle)
         shape = ray_bundle.origins.shape[:-1]
@@ -220,15 +226,35 @@ class VNPModel(Model):
         chunk = rays_at_once(self.field(), self.device, self.config.eval_num_rays_per_chunk)
         if spans is not None:
             chunk = min(chunk, _SPANS)
-        rows = [
-            self._look(*part, None if spans is None else spans[start : start + chunk])
-            for start, part in zip(
-                range(0, len(origins), chunk),
-                zip(origins.split(chunk), directions.split(chunk), strict=True),
-                strict=True,
-            )
-        ]
-        return {name: torch.cat([row[name] for row in rows]).reshape(*shape, -1) for name in rows[0]}
+
+        @torch.no_grad()
+        def through(look: Callable[..., dict[str, Tensor]]) -> dict[str, Tensor]:
+            rows = [
+                look(*part, None if spans is None else spans[start : start + chunk])
+                for start, part in zip(
+                    range(0, len(origins), chunk),
+                    zip(origins.split(chunk), directions.split(chunk), strict=True),
+                    strict=True,
+                )
+            ]
+            return {name: torch.cat([row[name] for row in rows]).reshape(*shape, -1) for name in rows[0]}
+
+        seen, active, config = through(self._look), self._active, copy.copy(self.config)
+        if active is None or not active.has_draws(config):
+            return seen
+
+        names = _draw_names(config)
+
+        def draws() -> dict[str, Tensor]:
+            # Of what was looked at when the outputs were asked for, whatever is turned in the meantime.
+            drawn = active.drawn(config)
+            assert drawn is not None
+            return through(partial(self._look_at_draws, drawn, names))
+
+        outputs = LazyOutputs(seen, names, draws)
+        for name in set(self.wanted()) & set(outputs):
+            outputs[name] = outputs[name]  # now, while the viewer can interrupt it
+        return outputs
 
     @torch.no_grad()
     def get_outputs_for_camera(
@@ -246,9 +272,7 @@ class VNPModel(Model):
             int(camera.height),
             int(camera.width),
         )
-        return self.get_outputs_for_camera_ray_bundle(
-            RayBundle(origins, directions, torch.ones_like(origins[..., :1]))
-        )
+        return self.get_outputs(RayBundle(origins, directions, torch.ones_like(origins[..., :1])))
 
     def _look(
         self,
@@ -274,19 +298,17 @@ class VNPModel(Model):
             "depth": depth[:, None],
             "accumulation": seen.alpha[:, None],
             "normals": (normals + 1) / 2,
-            **self._look_at_draws(origins, directions, spans),
         }
 
     def _look_at_draws(
         self,
+        drawn: DrawnFields,
+        names: Sequence[str],
         origins: Float[Tensor, "R 3"],
         directions: Float[Tensor, "R 3"],
         spans: Float[Tensor, "R 2"] | None,
     ) -> dict[str, Tensor]:
         """What several draws of the latents say, and how far they and the truth may lie apart."""
-        drawn = self.drawn_fields()
-        if drawn is None:
-            return {}
         if spans is None:
             seen = drawn.render(origins, directions, background=self._background())
             far = self._far(origins, directions)
@@ -294,12 +316,10 @@ class VNPModel(Model):
             seen = self._render_spans(drawn, origins, directions, spans)
             far = spans[:, 1]
         told = Prediction.of_draws(seen, far)
-        # Without noise the disagreement of draws is all there is, and no standard deviation of a pixel.
-        noisy = ("rgb_std", "accumulation_std", "depth_std") if drawn.model.config.noise else ()
-        stds = ("epistemic", *noisy)
+        samples = iter(told.draws.unbind(1))
         return {
-            **{name: getattr(told, name)[:, None] for name in stds},
-            **{f"sample_{draw}": rgb for draw, rgb in enumerate(told.draws.unbind(1))},
+            name: next(samples) if name.startswith("sample_") else getattr(told, name)[:, None]
+            for name in names
         }
 
     def _far(self, origins: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R"]:
@@ -360,6 +380,12 @@ class VNPModel(Model):
             "accumulation": colormaps.apply_colormap(outputs["accumulation"]),
         }
         return scores, images
+
+
+def _draw_names(config: VNPModelConfig) -> list[str]:
+    """What is told of draws. Without noise their disagreement is all there is: no deviation of a pixel."""
+    noisy = ("rgb_std", "accumulation_std", "depth_std") if config.radiance.noise else ()
+    return ["epistemic", *noisy, *(f"sample_{draw}" for draw in range(config.samples))]
 
 
 def solid_depth(seen: Rendering, far: Float[Tensor, "R"], behind: Float[Tensor, "R"]) -> Float[Tensor, "R"]:

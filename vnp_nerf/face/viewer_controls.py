@@ -82,7 +82,7 @@ class ViewerControls(ViewerControl):
             max_value=max(2, len(parser.scene.views_in("train")), len(parser.context)),
             step=1,
             cb_hook=self._hook(self._turn_count),
-            hint="From how many posed pictures it is inferred, spread evenly over the scene's",
+            hint="From how many posed pictures it is inferred, that look at it from all around",
         )
         self.views = ViewerText(
             "Context views",
@@ -115,12 +115,18 @@ class ViewerControls(ViewerControl):
     def _setup(self, viewer: Any) -> None:
         """Called by the viewer once it has installed the elements."""
         super()._setup(viewer)
+        self.model.wanted = self._shown
         self._on_cpu = self.model.device.type == "cpu"
         if self._on_cpu:
             viewer.control_panel._max_res.value = _CPU_SIDE
         self.viser_server.on_client_connect(self._welcome)
         for element in self.elements.values():
             element.cb_hook = self._at_once(element.cb_hook)
+
+    def _shown(self) -> set[str]:
+        """The outputs that are looked at."""
+        panel = self.viewer.control_panel
+        return {panel.output_render, *([panel.split_output_render] if panel.split else [])}
 
     def _at_once(self, hook: Callable[[Any], Any]) -> Callable[[Any], None]:
         """nerfstudio lets a hook wait for the picture that is being rendered: ends that one first."""

@@ -11,6 +11,8 @@ from vnp_nerf.face.model import VNPModel
 from vnp_nerf.face.run_file import read_run_config
 from vnp_nerf.infer import Infer, infer
 from vnp_nerf.pixel_noise import FLOOR
+from vnp_nerf.prediction import Prediction
+from vnp_nerf.views import Views
 
 DEMO = Path(__file__).parents[3] / "data" / "demo" / "furniture"
 DEVIATIONS = ("rgb_std", "epistemic", "accumulation_std", "depth_std")
@@ -65,6 +67,37 @@ def test_a_cropped_picture_has_the_same_outputs(pipeline, camera):
     assert cropped.keys() == whole.keys()
     for name in ("rgb", "rgb_std", "sample_0"):
         assert (cropped[name] - whole[name]).abs().mean() < 0.02
+
+
+def test_draws_are_rendered_for_who_asks_for_them_and_once(pipeline, camera, monkeypatch):
+    model: VNPModel = pipeline.model
+    rendered = []
+    inner = Prediction.of_draws
+    monkeypatch.setattr(Prediction, "of_draws", lambda *given: rendered.append(1) or inner(*given))
+    outputs = model.get_outputs_for_camera(camera)
+    assert outputs["rgb"].shape[:2] == outputs["depth"].shape[:2]
+    assert {*DEVIATIONS, "sample_0"} <= set(outputs)
+    assert not rendered
+    parts = [outputs[name] for name in ("rgb_std", "sample_1", "epistemic")]
+    assert all(part.grad_fn is None for part in parts)
+    chunks = len(rendered)
+    assert chunks > 0
+    assert dict(outputs).keys() == outputs.keys()
+    assert len(rendered) == chunks
+    model.wanted = lambda: ["rgb_std", "not set"]
+    model.get_outputs_for_camera(camera)
+    assert len(rendered) == 2 * chunks
+
+
+def test_draws_are_those_of_the_context_when_the_picture_was_asked_for(pipeline, camera):
+    model: VNPModel = pipeline.model
+    before = model.get_outputs_for_camera(camera)["sample_0"]
+    late = model.get_outputs_for_camera(camera)
+    model.set_context(lambda: Views.empty(1))
+    model.config.samples = 2
+    assert not torch.allclose(model.get_outputs_for_camera(camera)["sample_0"], before, atol=1e-3)
+    assert torch.equal(late["sample_0"], before)
+    assert "sample_3" in late
 
 
 def test_without_samples_there_are_none(pipeline, camera):
