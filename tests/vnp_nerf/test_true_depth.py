@@ -61,6 +61,16 @@ def test_entries_that_are_none_are_refused(tmp_path: Path, depth_path: Any, scal
         true_depths(scene, [0])
 
 
+def test_a_link_out_of_the_scene_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scene").mkdir()
+    scene = open_scene(write(tmp_path / "scene", depth_scale=SCALE))
+    Image.fromarray(LEVELS).save(tmp_path / "elsewhere.png")
+    (tmp_path / "scene" / "d.png").unlink()
+    (tmp_path / "scene" / "d.png").symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(SceneError, match="below it"):
+        true_depths(scene, [0])
+
+
 def test_pictures_that_are_no_depth_are_refused(tmp_path: Path) -> None:
     scene = open_scene(write(tmp_path, "0.png", depth_scale=SCALE))
     with pytest.raises(PictureError, match="16-bit grey"):
