@@ -87,6 +87,28 @@ class DrawingPredictor:
         return [Distribution.of_draws(seen) for seen in query_pictures(drawn, case, self.device)]
 
 
+class Remembered:
+    """Another's predictions, each made once for the case that was asked of last: its rescaled twin asks for
+    the same ones.
+    """
+
+    reads_context = True
+
+    def __init__(self, inner: DistributionPredictor) -> None:
+        self.inner, self.name = inner, inner.name
+        self._case = ""
+        self._found: dict[tuple[int, tuple[float, ...]], list[Distribution]] = {}
+
+    def distributions(self, case: Case, count: int) -> list[Distribution]:
+        """The inner predictor's."""
+        if case.name != self._case:
+            self._case, self._found = case.name, {}
+        key = (count, tuple(case.query.camera_to_world.flatten().tolist()))
+        if key not in self._found:
+            self._found[key] = self.inner.distributions(case, count)
+        return self._found[key]
+
+
 @dataclass(frozen=True)
 class ScaledPredictor:
     """Another's predictions with all of its sigmas times a factor."""

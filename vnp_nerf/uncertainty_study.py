@@ -26,6 +26,7 @@ from vnp_nerf.distributions import (
     DistributionPredictor,
     DrawingPredictor,
     Ensemble,
+    Remembered,
     ScaledPredictor,
     fit_scale,
 )
@@ -84,7 +85,7 @@ class Contestants:
         """All as they are, all with the factor that these cases ask for, and one sigma for all pixels (the
         likeliest for the picture, and for the object alone); with rows of the factors and sigmas.
         """
-        plain = [self.ours, *self.others]
+        plain = [Remembered(predictor) for predictor in (self.ours, *self.others)]
         at_mean = ModelPredictor(self.ours.name, self.ours.model, self.ours.device)
         scaled: list[DistributionPredictor] = []
         rows: list[Row] = []

@@ -13,6 +13,7 @@ from vnp_nerf.distributions import (
     Distribution,
     DrawingPredictor,
     Ensemble,
+    Remembered,
     ScaledPredictor,
     fit_scale,
     score_distributions,
@@ -95,6 +96,27 @@ def test_rivals_say_what_they_are_made_of(case: Case, model: RadianceModel) -> N
     flat = ConstantSigma("flat", ModelPredictor("ours", model), 0.3).distributions(case, 1)[0]
     assert flat.dof is None
     assert (flat.scales == 0.3).all()
+
+
+def test_predictions_of_a_case_are_remembered_until_another_is_asked_of(
+    case: Case, model: RadianceModel
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Counted(DrawingPredictor):
+        def distributions(self, case: Case, count: int) -> list[Distribution]:
+            asked.append((case.name, count))
+            return super().distributions(case, count)
+
+    kept = Remembered(Counted("ours", model, 2))
+    first = kept.distributions(case, 1)
+    assert torch.equal(kept.distributions(case, 1)[0].means, first[0].means)
+    assert not torch.equal(kept.distributions(case, 2)[0].means, first[0].means)
+    seen = kept.distributions(dataclasses.replace(case, query=case.first_views(1)), 1)
+    assert len(seen) == 1
+    assert asked == [("noise", 1), ("noise", 2), ("noise", 1)]
+    other = dataclasses.replace(case, name="other", context=some_views(3, 5))
+    assert not torch.equal(kept.distributions(other, 1)[0].means, first[0].means)
 
 
 def test_the_constant_sigma_is_the_likeliest(case: Case, model: RadianceModel) -> None:
