@@ -91,6 +91,8 @@ class Bench2D(Options):
     """Tasks in a training batch."""
     test_tasks: int = 16_000
     """Tasks in the first test; others have a share of it."""
+    whole_pictures: int = 256
+    """Pictures that are completed at each number of known pixels, and enlarged at each factor."""
     weights: Path = WEIGHTS
     """Folder of the weights that --eval-only reads."""
 
@@ -151,7 +153,8 @@ def main(config: Bench2D) -> None:
         return
     if not entries:
         raise no_weights(config)
-    extents = (QUICK_EXTENT, QUICK_PICTURES) if config.quick else (EXTENT, PICTURES)
+    pictures = replace(PICTURES, curve_tasks=config.whole_pictures)
+    extents = (QUICK_EXTENT, QUICK_PICTURES) if config.quick else (EXTENT, pictures)
     found = PictureMeasurements(study, extents[0], output.parent, output.stem, pictures=extents[1])
     found.measure(family, entries)
     ours = SYSTEMS_2D[OURS].model
