@@ -38,7 +38,7 @@ from vnp_core.results import Stopwatch
 from vnp_core.tasks.picture_data import Opening, open_pictures
 from vnp_core.tasks.picture_tasks import PictureTaskKind
 
-EXTENT, PICTURES = Extent(draw_tasks=1600), PictureExtent()
+EXTENT, PICTURES = Extent(draw_tasks=1600, peer_share=1), PictureExtent()
 QUICK_EXTENT = Extent(draws=(1, 4), draw_tasks=16)
 QUICK_PICTURES = PictureExtent(
     contexts=(10, 50),
