@@ -72,18 +72,26 @@ def draw_predictions(path: Path, rows: Sequence[Sequence[Panel]]) -> None:
 
 
 def draw_context_curves(path: Path, panels: Mapping[str, Sequence[Curve]]) -> None:
-    """Each panel a score, each line a model; ceilings are dashed and black."""
+    """Each panel a score, each line a model, of one look in all panels; ceilings are dashed and black.
+
+    A ceiling far below all models, which is none there, is cut off.
+    """
     figure = new_figure(4.2 * len(panels), 3.4)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    models = [curve.name for curves in panels.values() for curve in curves if not curve.ceiling]
+    looks = lines_of(list(dict.fromkeys(models)))
     for axis, (score, curves) in zip(axes, panels.items(), strict=True):
         dashes = iter(("--", ":", "-."))
-        looks = lines_of([curve.name for curve in curves if not curve.ceiling])
         for curve in curves:
             style: dict[str, Any] = {"color": "black", "linestyle": next(dashes)} if curve.ceiling else {}
             style = style or {**looks[curve.name], "marker": "o", "markersize": 3}
             axis.errorbar(
                 curve.contexts, curve.values, curve.stderrs, label=curve.name, linewidth=1.2, **style
             )
+        values = [value for curve in curves if not curve.ceiling for value in curve.values]
+        if values:
+            below = min(values) - max(max(values) - min(values), 1e-3)
+            axis.set_ylim(bottom=max(axis.get_ylim()[0], below))
         axis.set_xlabel("contexts")
         axis.set_ylabel(score)
     write_figure(figure, path, legend=axes[0])

@@ -1,6 +1,7 @@
 """Figures are pictures of the data they are given, and whole files."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import pytest
@@ -82,3 +83,24 @@ def test_a_figure_that_fails_leaves_the_old_one_and_no_rest(
 def test_no_two_lines_look_alike() -> None:
     looks = [tuple(look.values()) for look in lines_of([str(number) for number in range(24)]).values()]
     assert len(set(looks)) == 24
+
+
+def test_a_model_has_one_look_in_all_panels_and_what_is_far_below_squeezes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(
+        "vnp_core.bench.figures.write_figure", lambda figure, *_, **__: figures.append(figure)
+    )
+    models = [Curve(name, (3, 8), (low, low + 1), (0.01, 0.01)) for low, name in enumerate("abc")]
+    below = Curve("gp", (3, 8), (-50.0, -2.0), (0.1, 0.1), ceiling=True)
+    draw_context_curves(tmp_path / "a.png", {"all": [*models, below], "some": models[1:]})
+    left, right = figures[0].axes
+    looks = [
+        {text: line[0].get_color() for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+        for axis in (left, right)
+    ]
+    assert looks[1] == {name: looks[0][name] for name in "bc"}
+    assert len(set(looks[0].values())) == 4
+    bottom, top = left.get_ylim()
+    assert -4 < bottom < 0 < 3 < top
