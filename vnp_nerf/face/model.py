@@ -45,22 +45,13 @@ from vnp_nerf.protocol import Field
 from vnp_nerf.radiance import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span, stratified_edges
 from vnp_nerf.rendering import Rendering, composite
+from vnp_nerf.surfaces import SOLID, density_normals, solid_depth
 from vnp_nerf.views import Views
 
-_SOLID = 0.5
-"""A ray that absorbs less light than this ends behind the object, as far as depth is concerned."""
 _BEHIND = 3**0.5
 """Beyond this distance past the origin a ray has left the cube about the object's ball."""
 _SPANS = 4096
 """Rays at a time where a tool sets near and far: their samples may be many."""
-_NORMAL_REACH = 0.03
-"""Radius, model units, of the sphere on which densities are compared for a normal."""
-_GOLDEN = (1 + 5**0.5) / 2
-_ICOSAHEDRON = [
-    tuple(corner[(axis + turn) % 3] for axis in range(3))
-    for turn in range(3)
-    for corner in [(0.0, u, v * _GOLDEN) for u in (-1.0, 1.0) for v in (-1.0, 1.0)]
-]
 
 
 @dataclass
@@ -289,7 +280,7 @@ class VNPModel(Model):
             far = spans[:, 1]
         depth = solid_depth(seen, far, origins.norm(dim=-1) + _BEHIND)
         normals = torch.zeros_like(origins)
-        solid = (seen.alpha > _SOLID).nonzero()[:, 0]
+        solid = (seen.alpha > SOLID).nonzero()[:, 0]
         if len(solid):
             surface = origins[solid] + depth[solid, None] * directions[solid]
             normals[solid] = density_normals(field, surface, directions[solid])
@@ -371,7 +362,7 @@ class VNPModel(Model):
         seen = outputs["rgb"]
         truth = batch["image"][..., :3].to(seen.device)
         if "alpha" in batch:
-            scores = picture_scores(seen, truth, batch["alpha"].to(seen.device) > _SOLID)
+            scores = picture_scores(seen, truth, batch["alpha"].to(seen.device) > SOLID)
         else:
             scores = {"psnr": psnr(seen, truth)}
         images = {
@@ -386,32 +377,3 @@ def _draw_names(config: VNPModelConfig) -> list[str]:
     """What is told of draws. Without noise their disagreement is all there is: no deviation of a pixel."""
     noisy = ("rgb_std", "accumulation_std", "depth_std") if config.radiance.noise else ()
     return ["epistemic", *noisy, *(f"sample_{draw}" for draw in range(config.samples))]
-
-
-def solid_depth(seen: Rendering, far: Float[Tensor, "R"], behind: Float[Tensor, "R"]) -> Float[Tensor, "R"]:
-    """Distance of the surface along each ray, for tools that build surfaces.
-
-    Where more than half of the light is absorbed: the expected distance of what is absorbed, freed of the
-    share at `far` that `Rendering.depth` gives to the light that passes. Elsewhere `behind`, so that a half-
-    transparent rim leaves no points in mid-air.
-    """
-    absorbed = (seen.depth - (1 - seen.alpha) * far) / seen.alpha.clamp_min(_SOLID)
-    return torch.where(seen.alpha > _SOLID, absorbed, behind)
-
-
-def density_normals(
-    field: Field, points: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"]
-) -> Float[Tensor, "R 3"]:
-    """Unit vectors along which opacity falls fastest, from density queries on a small sphere.
-
-    Differences over a finite reach, not derivatives: the features that density is made from are interpolated
-    linearly, so that their derivative is constant within a cell and jumps between cells.
-    """
-    corners = points.new_tensor(_ICOSAHEDRON) / (1 + _GOLDEN**2) ** 0.5
-    around = points[:, None] + _NORMAL_REACH * corners
-    density, _ = field.density_colour(
-        rearrange(around, "R K xyz -> (R K) xyz"), directions.repeat_interleave(len(corners), dim=0)
-    )
-    opacity = -torch.expm1(-density * _NORMAL_REACH)
-    rise = torch.einsum("rk,kc->rc", rearrange(opacity, "(R K) -> R K", K=len(corners)), corners)
-    return F.normalize(-rise, dim=-1)

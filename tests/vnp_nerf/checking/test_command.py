@@ -38,7 +38,7 @@ def test_a_good_scene_exits_with_0_and_is_drawn(
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, spoilt()) == 0
     said = capsys.readouterr().out
-    assert "bear: 24 views; the model would see views 0, 8, 16." in said
+    assert "bear: 24 views; the model would see views 0, 6, 20." in said
     assert "Nothing looks wrong." in said
     (drawing,) = Path("outputs/bear/vnp-scenes").glob("*.png")
     assert str(drawing) in said

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from vnp_nerf.context_choice import choose_context
+
 WORLD_RADIUS = 4 * math.sin(math.radians(15))
 """World length of one model unit: the ball that just fits into the made scenes' views."""
 STEP = 2 * 0.7 / 32
@@ -234,7 +236,8 @@ def test_ns_viewer_renders_what_a_visitor_sees(
         elements["latents_draw"].value = -1
         wait_until(lambda: model.config.draw is None)
         elements["context_count"].value = 5
-        wait_until(lambda: elements["context_views"].value == "0 1 2 3 4")
+        chosen = " ".join(map(str, choose_context(loaded.datamanager.dataparser.scene, None, 5)))
+        wait_until(lambda: elements["context_views"].value == chosen)
         wait_until(lambda: len(viewer.camera_handles) == 5)
     finally:
         viewer.viser_server.stop()
