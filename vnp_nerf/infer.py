@@ -80,7 +80,7 @@ class Infer:
     samples: int | None = None
     """How many draws of the latents the tools compare, for rgb_std, depth_std, accumulation_std, epistemic
     and sample_0, sample_1, ... among their outputs; by default 4 for weights with noise, and 0,
-    none, for others. Who looks at any of these waits several times longer.
+    none, for others. Who looks at any of these waits longer.
     """
     calibrated: bool = False
     """Multiply the noise by the factor that the card of --weights tells (see scripts/calibrate.py)."""

@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vnp_core.bench.figures import draw_calibration
+from vnp_core.bench.scoring import LEVELS
 from vnp_core.errors import ConfigError
 from vnp_core.metrics.calibration import calibration_curve
 from vnp_core.metrics.predictive import split_variance
-from vnp_core.metrics.sparsification import sparsify
+from vnp_core.metrics.sparsification import Sparsification, sparsify
 from vnp_core.results import Row, mean_row
 from vnp_nerf.console import Voice
 from vnp_nerf.distributions import (
@@ -45,8 +46,6 @@ from vnp_nerf.uncertainty_figures import (
 )
 from vnp_nerf.uncertainty_scores import predicted_mixture
 
-LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-"""Probabilities of the intervals of the reliability diagram."""
 SHOWN_DRAWS = 4
 """Draws of a hidden side in its figure."""
 
@@ -176,7 +175,7 @@ def _hidden_side(case: Case, seen: _Shown) -> HiddenSide:
     return HiddenSide(case.name, context, seen.truth, seen.told.means[:SHOWN_DRAWS], sigma)
 
 
-def _curves(found: Sequence[_Shown]):
+def _curves(found: Sequence[_Shown]) -> Sparsification:
     views = [each.predicted() for each in found]
     errors, sigmas = (
         torch.cat([part.flatten() for part in parts])
