@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -74,7 +74,8 @@ class TrainBatch:
     """B scenes in the model's frame, and R rays of each through pixel centres of its target views.
 
     directions are unit vectors; rgba is straight alpha, 0 to 1. targets are those views whole, for the
-    posterior. The first rays are the ones drawn around the object.
+    posterior. The first rays are the ones drawn around the object; shown are those that go through a context
+    view (see `BatchConfig.context_share`).
     """
 
     context: Views
@@ -82,6 +83,7 @@ class TrainBatch:
     origins: Float[Tensor, "B R 3"]
     directions: Float[Tensor, "B R 3"]
     rgba: Float[Tensor, "B R 4"]
+    shown: Bool[Tensor, "B R"]
     scene_names: list[str]
 
     def colours_over(self, background: Float[Tensor, "B R 3"]) -> Float[Tensor, "B R 3"]:
@@ -97,6 +99,7 @@ class TrainBatch:
             self.origins.to(device, non_blocking=non_blocking),
             self.directions.to(device, non_blocking=non_blocking),
             self.rgba.to(device, non_blocking=non_blocking),
+            self.shown.to(device, non_blocking=non_blocking),
             self.scene_names,
         )
 
@@ -137,7 +140,8 @@ class BatchMaker:
             context, targets = change.views(context), change.views(targets)
             origins, directions, rgba = change.rays(origins, directions, rgba)
         names = [self.cache.opened(number).scene.name for number in chosen]
-        return TrainBatch(context, targets, origins.contiguous(), directions, rgba, names)
+        shown = torch.from_numpy(view >= config.target_views)
+        return TrainBatch(context, targets, origins.contiguous(), directions, rgba, shown, names)
 
     def _pick_views(
         self, number: int, context_count: int, draw: np.random.Generator

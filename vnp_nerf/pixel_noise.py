@@ -7,7 +7,7 @@ likelihood says so; space that the latents decide is not, since each draw knows 
 """
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vnp_core.objectives import log_mean_exp, mixture_log_likelihood
@@ -78,17 +78,22 @@ def noise_variances(
     return (of_colour + FLOOR).square() + alpha_variance * contrast, alpha_variance
 
 
-def negative_log_likelihoods(log_probs: Float[Tensor, "B K R"]) -> dict[str, Float[Tensor, ""]]:
+def negative_log_likelihoods(
+    log_probs: Float[Tensor, "B K R"], shown: Bool[Tensor, "B R"]
+) -> dict[str, Float[Tensor, ""]]:
     """Minus the log-likelihood of R rays a scene under the mixture of K draws of its latents, nats a ray.
 
-    'joint': of all rays together, which teaches draws to be whole objects that differ; each ray counts for
-    `EVIDENCE` of one, else the draw that comes nearest would have all the weight, however close the others
-    are. 'point': of each ray by itself, which teaches the mixture's marginals to be calibrated. 'single': of
-    each draw by itself, for mixtures forgive a draw that fits nothing, and nobody who looks at it does.
+    'joint': of all rays together that no context view shows, which teaches draws to be whole objects that
+    differ; each ray counts for `EVIDENCE` of one, else the draw that comes nearest would have all the weight,
+    however close the others are. 'point': of each ray by itself, which teaches the mixture's marginals to be
+    calibrated. 'shown': of the rays through context views under each draw by itself, for what was seen is
+    not for a draw to change, and a mixture forgives it. 0 where there are no such rays.
     """
-    weight = EVIDENCE * log_probs.shape[-1]
-    joint = mixture_log_likelihood(EVIDENCE * log_probs.sum(-1)) / weight
-    terms = {"joint": joint.mean(), "point": log_mean_exp(log_probs, 1).mean(), "single": log_probs.mean()}
+    hidden, kept = (rays.to(log_probs.dtype)[:, None] for rays in (~shown, shown))
+    of_hidden = EVIDENCE * (log_probs * hidden).sum(-1)  # [B, K]
+    joint = mixture_log_likelihood(of_hidden).sum() / (EVIDENCE * hidden.sum()).clamp_min(EVIDENCE)
+    single = (log_probs * kept).sum() / (log_probs.shape[1] * kept.sum()).clamp_min(1)
+    terms = {"joint": joint, "point": log_mean_exp(log_probs, 1).mean(), "shown": single}
     return {name: -value.float() for name, value in terms.items()}
 
 

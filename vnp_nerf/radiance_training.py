@@ -1,7 +1,7 @@
 """How `RadianceModel` is trained: what is rendered of a batch, and what is made of it.
 
 The field at the latents' mean learns by squared errors; draws of the latents learn by likelihood, together
-and each by itself (see `vnp_nerf.pixel_noise.negative_log_likelihoods`).
+and, on rays that the context shows, each by itself (see `vnp_nerf.pixel_noise.negative_log_likelihoods`).
 """
 
 from typing import TYPE_CHECKING
@@ -98,7 +98,7 @@ def loss_terms(config: RadianceConfig, outputs: dict[str, Tensor], batch: TrainB
     if config.train_draws:
         terms["mean_of_draws"] = F.mse_loss(rgb[:, 1:].mean(1), outputs["truth"])
     if "log_probs" in outputs:
-        nll = negative_log_likelihoods(outputs["log_probs"])
+        nll = negative_log_likelihoods(outputs["log_probs"], batch.shown)
         terms |= {name: config.likelihood_weight * value for name, value in nll.items()}
     return terms
 

@@ -52,7 +52,8 @@ def batch_of(scenes):
     part = slice(scenes[0], scenes[-1] + 1)
     return TrainBatch(
         every.select_views([0, 1]).select_scenes(part), targets.select_scenes(part),
-        origins[part].contiguous(), directions[part], seen[part], [str(scene) for scene in scenes],
+        origins[part].contiguous(), directions[part], seen[part],
+        torch.zeros(2, RAYS, dtype=torch.bool)[part], [str(scene) for scene in scenes],
     )
 
 

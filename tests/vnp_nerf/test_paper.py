@@ -80,6 +80,7 @@ def some_batch(batch: int = 2, rays: int = 20) -> TrainBatch:
         origins=torch.stack([origins for origins, _ in chosen]),
         directions=torch.stack([directions for _, directions in chosen]),
         rgba=torch.rand(batch, rays, 4, generator=torch.Generator().manual_seed(3)),
+        shown=torch.zeros(batch, rays, dtype=torch.bool),
         scene_names=[f"scene{index}" for index in range(batch)],
     )
 

@@ -79,18 +79,34 @@ def test_a_pixel_has_the_standard_deviation_that_was_rendered():
 
 def test_likelihoods_of_one_draw_are_its_mean_and_mixtures_lie_above_the_mean_of_draws():
     logs = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    alone = negative_log_likelihoods(logs[:, :1])
-    assert alone["joint"].item() == pytest.approx(-logs[:, 0].mean().item())
-    assert alone["point"].item() == alone["single"].item() == pytest.approx(-logs[:, 0].mean().item())
-    together = negative_log_likelihoods(logs)
-    assert together["point"] < together["joint"] < together["single"]
+    nowhere, everywhere = torch.zeros(2, 6, dtype=torch.bool), torch.ones(2, 6, dtype=torch.bool)
+    alone = negative_log_likelihoods(logs[:, :1], nowhere)
+    assert alone["joint"].item() == alone["point"].item() == pytest.approx(-logs[:, 0].mean().item())
+    hidden, shown = (negative_log_likelihoods(logs, rays) for rays in (nowhere, everywhere))
+    assert shown["shown"].item() == pytest.approx(-logs.mean().item())
+    assert hidden["point"] == shown["point"] < hidden["joint"] < shown["shown"]
+    assert hidden["shown"] == shown["joint"] == 0
+
+
+def test_each_ray_counts_in_the_part_that_is_its():
+    generator = torch.Generator().manual_seed(0)
+    logs = torch.randn(2, 4, 6, generator=generator, dtype=torch.float64)
+    shown = torch.rand(2, 6, generator=generator) < 0.5
+    both = negative_log_likelihoods(logs, shown)
+    other = torch.where(shown[:, None], logs, logs + 1)
+    assert negative_log_likelihoods(other, shown)["shown"] == both["shown"]
+    assert negative_log_likelihoods(other, shown)["joint"].item() == pytest.approx(both["joint"].item() - 1)
+    other = torch.where(shown[:, None], logs + 1, logs)
+    assert negative_log_likelihoods(other, shown)["joint"] == both["joint"]
+    assert negative_log_likelihoods(other, shown)["shown"].item() == pytest.approx(both["shown"].item() - 1)
 
 
 def test_joint_likelihood_by_hand():
     logs = torch.tensor([[[1.0, 2.0], [0.0, -4.0]]], dtype=torch.float64)
     weight = EVIDENCE * 2
     by_hand = math.log((math.exp(EVIDENCE * 3.0) + math.exp(EVIDENCE * -4.0)) / 2) / weight
-    assert negative_log_likelihoods(logs)["joint"].item() == pytest.approx(-by_hand)
+    nowhere = torch.zeros(1, 2, dtype=torch.bool)
+    assert negative_log_likelihoods(logs, nowhere)["joint"].item() == pytest.approx(-by_hand)
 
 
 def test_spread_is_a_ratio_of_deviations():

@@ -221,8 +221,9 @@ def _batch(scenes: int = 2, rays: int = 48) -> TrainBatch:
     pixels = torch.randint(SIDE, (scenes, rays, 2), generator=generator)
     origins, directions = pixel_rays(targets.camera_to_world[:, :1], targets.intrinsics[:, :1], pixels + 0.5)
     rgba = torch.stack([targets.rgba[s, 0][:, pixels[s, :, 1], pixels[s, :, 0]].T for s in range(scenes)])
+    shown = (torch.arange(rays) % 3 == 0).repeat(scenes, 1)
     return TrainBatch(
-        context, targets, origins.contiguous(), directions, rgba, [str(s) for s in range(scenes)]
+        context, targets, origins.contiguous(), directions, rgba, shown, [str(s) for s in range(scenes)]
     )
 
 
@@ -286,7 +287,7 @@ def test_the_loss_knows_how_far_the_model_says_the_truth_may_lie():
     model, batch = _model(), _batch()
     outputs = model.train_outputs(batch, torch.Generator().manual_seed(0))
     terms = model.loss_terms(outputs, batch, 0)
-    assert set(terms) == {"rgb", "alpha", "mean_of_draws", "joint", "point", "single"}
+    assert set(terms) == {"rgb", "alpha", "mean_of_draws", "joint", "point", "shown"}
     rays = outputs["log_probs"].shape[-1]
     assert outputs["rgb"].shape[:3] == (2, 1 + model.config.train_draws, rays)
     terms["point"].backward()

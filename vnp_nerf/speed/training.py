@@ -48,7 +48,8 @@ def training_batch(views: Views, rays: int, generator: torch.Generator) -> Train
     )
     rgba = rearrange(views.rgba[:, 0, :, :height, :width], "1 C H W -> 1 (H W) C")[:, chosen]
     one = views.select_views([0])
-    return TrainBatch(one, one, origins, directions, rgba, ["scene"])
+    shown = torch.ones_like(rgba[..., 0], dtype=torch.bool)
+    return TrainBatch(one, one, origins, directions, rgba, shown, ["scene"])
 
 
 def training_step(model: Any, batch: TrainBatch, generator: torch.Generator) -> None:
