@@ -11,6 +11,11 @@ were trained on them and made portable by `vnp-export weights`:
     python scripts/bench_3d.py --data learnit:PATH --category cars --weights FILE --no-baselines
     python scripts/bench_3d.py --data srn:PATH --category cars --weights FILE --no-baselines
 
+nerfacto, optimised for each object from the same views, as a rival (minutes an object on a processor):
+
+    python scripts/bench_3d.py --weights furniture --data furniture:outputs/scenes/furniture64 \
+        --views 1 3 8 --limit 8 --no-baselines --nerfacto 500
+
 With --draws the first weights say how far the truth may lie from their pictures, and are scored for it,
 rivals too; such weights are trained with noise, which `furniture-draws` was:
 
@@ -91,6 +96,9 @@ class Bench3D:
     """Objects of the split `val` that factors on sigma are fitted to."""
     baselines: bool = True
     """Score white, the mean training picture and the nearest context view as well."""
+    nerfacto: int = 0
+    """Steps for which nerfstudio's nerfacto is optimised for each object and number of context views anew, to
+    be scored as well: minutes each on a processor; 0 leaves it out."""
     lookup: bool = False
     """Score the nearest training object as well; reads every training picture."""
     output: Path = Path("outputs/bench_3d/results.json")
@@ -168,6 +176,10 @@ def baselines_of(corpus: Corpus, config: Bench3D, voice: Voice) -> list[Predicto
         label = f"{corpus.pairs.corpus}: training pictures"
         with voice.progress(label, "scenes", len(scenes)) as report:
             found.append(NearestObject(scenes, on_scene=report))
+    if config.nerfacto:
+        from vnp_nerf.face.per_scene import NerfactoConfig, NerfactoPredictor  # nerfstudio takes long to load
+
+        found.append(NerfactoPredictor(NerfactoConfig(config.nerfacto, seed=config.seed), config.device))
     return found
 
 

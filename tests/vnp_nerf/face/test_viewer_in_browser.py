@@ -300,7 +300,7 @@ def test_every_output_is_another_picture(visitor: Visitor) -> None:
     assert {"rgb", "depth", "accumulation"} <= set(names)
     shown = visitor.field("Output type").input_value()
     for name in [name for name in names if name != shown] + [shown]:
-        assert visitor.turn(f"output {name}", lambda name=name: visitor.choose("Output type", name)) > CHANGE, (
-            name
-        )
+        assert (
+            visitor.turn(f"output {name}", lambda name=name: visitor.choose("Output type", name)) > CHANGE
+        ), name
         assert answered(visitor, f"output {name}")
