@@ -19,6 +19,8 @@ DOF = 5.0
 """Degrees of freedom of a pixel's distribution."""
 EVIDENCE = 1 / 16
 """Rays of one picture err together: this many independent ones stand for each."""
+EMPTY = 0.4
+"""By how much the rays that miss the object count for its noise, against those that meet it."""
 _UNKNOWN = 0.02
 """Where less light than this is absorbed, the object's own colour fades to a middle grey."""
 _QUIET = -2.0
@@ -95,6 +97,20 @@ def negative_log_likelihoods(
     single = (log_probs * kept).sum() / (log_probs.shape[1] * kept.sum()).clamp_min(1)
     terms = {"joint": joint, "point": log_mean_exp(log_probs, 1).mean(), "shown": single}
     return {name: -value.float() for name, value in terms.items()}
+
+
+def noise_likelihood(log_probs: Float[Tensor, "B K R"], foreground: Bool[Tensor, "B R"]) -> Float[Tensor, ""]:
+    """Minus the log-likelihood of single rays under the mixture of K draws, nats a ray: what noise learns
+    from.
+
+    The object's rays and those that miss it are averaged apart, and the latter count `EMPTY` times. Most of a
+    picture is easily known background: all rays alike would teach a sigma that is right on the whole, and too
+    small wherever something turns out to be.
+    """
+    each = -log_mean_exp(log_probs, 1)  # [B, R]
+    inside, outside = foreground.to(each.dtype), (~foreground).to(each.dtype)
+    means = [(each * rays).sum() / rays.sum().clamp_min(1) for rays in (inside, outside)]
+    return ((means[0] + EMPTY * means[1]) / (1 + EMPTY)).float()
 
 
 def draw_spread(rgb: Float[Tensor, "B K R 3"], variance: Float[Tensor, "B K R"]) -> Float[Tensor, ""]:

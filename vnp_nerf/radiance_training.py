@@ -13,7 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vnp_nerf.batches import TrainBatch
-from vnp_nerf.pixel_noise import draw_spread, negative_log_likelihoods, pixel_distribution
+from vnp_nerf.pixel_noise import (
+    draw_spread,
+    negative_log_likelihoods,
+    noise_likelihood,
+    pixel_distribution,
+)
 from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import stratified_edges
 from vnp_nerf.rendering import Rendering, composite
@@ -37,8 +42,11 @@ def train_outputs(model: "RadianceModel", batch: TrainBatch, generator: torch.Ge
         drawn = seen.map(lambda part: part[:, 1:]) if draws else seen
         assert drawn.rgb_variance is not None
         outputs["variance"] = drawn.rgb_variance
-        predicted = pixel_distribution(drawn.rgb, drawn.rgb_variance)
-        outputs["log_probs"] = predicted.log_probs(outputs["truth"])  # [B, K, R]
+        # Colour and geometry learn under the noise as it is, and noise from the pictures as they are.
+        colours = pixel_distribution(drawn.rgb, drawn.rgb_variance.detach())
+        noise = pixel_distribution(drawn.rgb.detach(), drawn.rgb_variance)
+        outputs["log_probs"] = colours.log_probs(outputs["truth"])  # [B, K, R]
+        outputs["noise_log_probs"] = noise.log_probs(outputs["truth"])  # [B, K, R]
     return outputs
 
 
@@ -99,6 +107,7 @@ def loss_terms(config: RadianceConfig, outputs: dict[str, Tensor], batch: TrainB
         terms["mean_of_draws"] = F.mse_loss(rgb[:, 1:].mean(1), outputs["truth"])
     if "log_probs" in outputs:
         nll = negative_log_likelihoods(outputs["log_probs"], batch.shown)
+        nll["noise"] = noise_likelihood(outputs["noise_log_probs"], batch.rgba[..., 3] > 0.5)
         terms |= {name: config.likelihood_weight * value for name, value in nll.items()}
     return terms
 

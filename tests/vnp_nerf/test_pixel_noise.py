@@ -5,10 +5,12 @@ import torch
 
 from vnp_nerf.pixel_noise import (
     DOF,
+    EMPTY,
     EVIDENCE,
     FLOOR,
     draw_spread,
     negative_log_likelihoods,
+    noise_likelihood,
     pixel_distribution,
 )
 from vnp_nerf.rendering import Rendering, composite
@@ -107,6 +109,16 @@ def test_joint_likelihood_by_hand():
     by_hand = math.log((math.exp(EVIDENCE * 3.0) + math.exp(EVIDENCE * -4.0)) / 2) / weight
     nowhere = torch.zeros(1, 2, dtype=torch.bool)
     assert negative_log_likelihoods(logs, nowhere)["joint"].item() == pytest.approx(-by_hand)
+
+
+def test_noise_learns_from_the_object_more_than_from_what_lies_beside_it():
+    logs = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    foreground = torch.tensor([[True] * 2 + [False] * 4, [True] * 1 + [False] * 5])
+    each = torch.logsumexp(logs, 1) - math.log(4)
+    by_hand = -(each[foreground].mean() + EMPTY * each[~foreground].mean()) / (1 + EMPTY)
+    assert noise_likelihood(logs, foreground).item() == pytest.approx(by_hand.item(), rel=1e-6)
+    nothing = noise_likelihood(logs, torch.zeros_like(foreground))
+    assert nothing.item() == pytest.approx(-each.mean().item() * EMPTY / (1 + EMPTY), rel=1e-6)
 
 
 def test_spread_is_a_ratio_of_deviations():

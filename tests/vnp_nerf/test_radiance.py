@@ -287,11 +287,13 @@ def test_the_loss_knows_how_far_the_model_says_the_truth_may_lie():
     model, batch = _model(), _batch()
     outputs = model.train_outputs(batch, torch.Generator().manual_seed(0))
     terms = model.loss_terms(outputs, batch, 0)
-    assert set(terms) == {"rgb", "alpha", "mean_of_draws", "joint", "point", "shown"}
+    assert set(terms) == {"rgb", "alpha", "mean_of_draws", "joint", "point", "shown", "noise"}
     rays = outputs["log_probs"].shape[-1]
     assert outputs["rgb"].shape[:3] == (2, 1 + model.config.train_draws, rays)
-    terms["point"].backward()
-    assert model.noise.of_state.weight.grad.abs().max() > 0
+    heads = (model.noise.of_state.weight, model.network.density.weight)
+    for name, taught in (("noise", (True, False)), ("point", (False, True))):
+        found = torch.autograd.grad(terms[name], heads, retain_graph=True, allow_unused=True)
+        assert [gradient is not None and bool(gradient.any()) for gradient in found] == list(taught)
 
 
 def test_a_model_without_draws_is_deterministic_and_keeps_its_noise():
