@@ -74,6 +74,9 @@ class Furniture(Common):
     """Where the package is unpacked (about 400 MB, kept for the next run); by default OUTPUT/.package."""
     demo: bool = False
     """Only the dozen CC0 objects of data/demo, which are all in the test split."""
+    held_out_category: str | None = None
+    """A category, such as Vehicles, that no object of training, validation or the other tests is of: its
+    objects become the split test_category."""
     index: Path = INDEX
     """List of the package's objects."""
 
@@ -87,6 +90,8 @@ class Furniture(Common):
             else:
                 folder = furniture.fetch_package(work, self.deb)
         splits = furniture.split_objects(objects, self.seed)
+        if self.held_out_category is not None:
+            splits = furniture.hold_out_category(splits, objects, self.held_out_category)
         if self.demo:
             shown = {o.identity for o in objects if o.demo}
             splits = {"test": [identity for identity in splits["test"] if identity in shown]}

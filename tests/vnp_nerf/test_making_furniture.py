@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vnp_core.errors import DataError, MissingDependencyError, SceneNotFoundError
+from vnp_core.errors import ConfigError, DataError, MissingDependencyError, SceneNotFoundError
 from vnp_nerf.making import furniture
 from vnp_nerf.making.furniture import FurnitureObject
 
@@ -59,6 +59,21 @@ def test_no_test_object_has_a_namesake_by_its_author_in_training():
 def test_another_seed_splits_otherwise_and_the_same_seed_alike_in_any_order():
     assert furniture.split_objects(CLEAN[::-1], seed=0) == SPLITS
     assert furniture.split_objects(CLEAN, seed=1)["test"] != SPLITS["test"]
+
+
+def test_a_held_out_category_is_only_in_the_split_of_that_name():
+    splits = furniture.hold_out_category(SPLITS, CLEAN, "Vehicles")
+    for split, identities in splits.items():
+        assert {BY_ID[i].category == "Vehicles" for i in identities} == {split == "test_category"}
+    everything = sorted(i for members in SPLITS.values() for i in members)
+    assert sorted(i for members in splits.values() for i in members) == everything
+    for split in SPLITS:
+        assert splits[split] == [i for i in SPLITS[split] if BY_ID[i].category != "Vehicles"]
+
+
+def test_a_category_that_is_not_there_is_told_with_the_nearest():
+    with pytest.raises(ConfigError, match="'Vehicle'.*Vehicles"):
+        furniture.hold_out_category(SPLITS, CLEAN, "Vehicle")
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

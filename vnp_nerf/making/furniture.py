@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vnp_core.errors import DataError, SceneNotFoundError
+from vnp_core.config import nearest
+from vnp_core.errors import ConfigError, DataError, SceneNotFoundError
 from vnp_core.packages import debian_page, unpack_debian
 from vnp_nerf.making.mesh import Mesh
 from vnp_nerf.making.meshes import load_mesh, z_up_rotation
@@ -126,6 +127,22 @@ def split_objects(objects: Sequence[FurnitureObject], seed: int = 0) -> dict[str
             if split != "train":
                 taken[split] += len(group)
     return {**{name: sorted(members) for name, members in chosen.items()}, "test_author": sorted(held_out)}
+
+
+def hold_out_category(
+    splits: Mapping[str, Sequence[str]], objects: Iterable[FurnitureObject], category: str
+) -> dict[str, list[str]]:
+    """The same splits without a category, whose objects become the split `test_category`.
+
+    Raises `ConfigError` for a category that no object of the splits is of, naming those that there are.
+    """
+    category_of = {o.identity: o.category for o in objects}
+    held_out = [i for members in splits.values() for i in members if category_of[i] == category]
+    if not held_out:
+        known = sorted({category_of[i] for members in splits.values() for i in members})
+        raise ConfigError(f"there is no category {category!r} among the objects. {nearest(category, known)}")
+    kept = {name: [i for i in members if category_of[i] != category] for name, members in splits.items()}
+    return {**kept, "test_category": sorted(held_out)}
 
 
 def fetch_package(work: Path, deb: Path | None = None) -> Path:
