@@ -48,6 +48,25 @@ def test_the_script_writes_results_tables_and_a_sheet(
     assert str(config.output.name) in printed
 
 
+def test_nerfacto_is_a_row_like_any_other(load_script, workplace: Path) -> None:
+    bench = load_script("bench_3d")
+    config = bench.Bench3D(
+        data=(f"noise:{workplace / 'noise'}",),
+        weights=(str(workplace / "tiny.safetensors"),),
+        views=(1,),
+        limit=1,
+        baselines=False,
+        nerfacto=1,
+        output=workplace / "out" / "nerfacto.json",
+        pairs=workplace / "pairs",
+        device="cpu",
+    )
+    bench.main(config)
+    rows = read_results(config.output).rows
+    metrics = {model: {row.metric for row in rows if row.model == model} for model in ("tiny", "nerfacto")}
+    assert metrics["tiny"] == metrics["nerfacto"] >= {"psnr", "psnr_fg", "iou", "seconds"}
+
+
 def test_uncertainty_is_scored_beside_rivals_and_rescaled(load_script, workplace: Path) -> None:
     bench = load_script("bench_3d")
     weights = str(workplace / "tiny.safetensors")
