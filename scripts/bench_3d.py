@@ -21,7 +21,7 @@ rivals too; such weights are trained with noise, which `furniture-draws` was:
 
     python scripts/bench_3d.py --weights furniture-draws --draws 16 --no-baselines \
         --data furniture:outputs/scenes/furniture64 furniture-unseen:outputs/scenes/furniture64 \
-        --output docs/results/furniture-uncertainty.json --figures docs/pictures/uncertainty
+        --output docs/results/furniture-uncertainty.json --figures docs/results
 
 `furniture-unseen` are pairs whose queries look at the side that no context view shows. Sigmas of
 `NAME scaled` are multiplied by the one factor that fits scenes of the split `val` best, at all numbers of
