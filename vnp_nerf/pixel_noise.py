@@ -93,8 +93,9 @@ def negative_log_likelihoods(
     """
     hidden, kept = (rays.to(log_probs.dtype)[:, None] for rays in (~shown, shown))
     of_hidden = EVIDENCE * (log_probs * hidden).sum(-1)  # [B, K]
-    joint = mixture_log_likelihood(of_hidden).sum() / (EVIDENCE * hidden.sum()).clamp_min(EVIDENCE)
-    single = (log_probs * kept).sum() / (log_probs.shape[1] * kept.sum()).clamp_min(1)
+    # Means of each scene's own rays: a batch shared out among processes has the loss of the whole.
+    joint = (mixture_log_likelihood(of_hidden) / (EVIDENCE * hidden.sum((1, 2)).clamp_min(1))).mean()
+    single = ((log_probs * kept).sum(-1).mean(1) / kept.sum((1, 2)).clamp_min(1)).mean()
     terms = {"joint": joint, "point": log_mean_exp(log_probs, 1).mean(), "shown": single}
     return {name: -value.float() for name, value in terms.items()}
 
@@ -103,14 +104,14 @@ def noise_likelihood(log_probs: Float[Tensor, "B K R"], foreground: Bool[Tensor,
     """Minus the log-likelihood of single rays under the mixture of K draws, nats a ray: what noise learns
     from.
 
-    The object's rays and those that miss it are averaged apart, and the latter count `EMPTY` times. Most of a
-    picture is easily known background: all rays alike would teach a sigma that is right on the whole, and too
-    small wherever something turns out to be.
+    A scene's rays that meet the object and those that miss it are averaged apart, and the latter count
+    `EMPTY` times. Most of a picture is easily known background: all rays alike would teach a sigma that is
+    right on the whole, and too small wherever something turns out to be.
     """
     each = -log_mean_exp(log_probs, 1)  # [B, R]
     inside, outside = foreground.to(each.dtype), (~foreground).to(each.dtype)
-    means = [(each * rays).sum() / rays.sum().clamp_min(1) for rays in (inside, outside)]
-    return ((means[0] + EMPTY * means[1]) / (1 + EMPTY)).float()
+    means = [(each * rays).sum(1) / rays.sum(1).clamp_min(1) for rays in (inside, outside)]
+    return ((means[0] + EMPTY * means[1]) / (1 + EMPTY)).mean().float()
 
 
 def draw_spread(rgb: Float[Tensor, "B K R 3"], variance: Float[Tensor, "B K R"]) -> Float[Tensor, ""]:

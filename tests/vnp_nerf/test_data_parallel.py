@@ -53,7 +53,7 @@ def batch_of(scenes):
     return TrainBatch(
         every.select_views([0, 1]).select_scenes(part), targets.select_scenes(part),
         origins[part].contiguous(), directions[part], seen[part],
-        torch.zeros(2, RAYS, dtype=torch.bool)[part], [str(scene) for scene in scenes],
+        (torch.rand(2, RAYS, generator=generator) < 0.3)[part], [str(scene) for scene in scenes],
     )
 
 

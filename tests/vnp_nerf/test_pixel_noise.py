@@ -93,7 +93,7 @@ def test_likelihoods_of_one_draw_are_its_mean_and_mixtures_lie_above_the_mean_of
 def test_each_ray_counts_in_the_part_that_is_its():
     generator = torch.Generator().manual_seed(0)
     logs = torch.randn(2, 4, 6, generator=generator, dtype=torch.float64)
-    shown = torch.rand(2, 6, generator=generator) < 0.5
+    shown = torch.tensor([[True] * 2 + [False] * 4, [True] * 5 + [False]])
     both = negative_log_likelihoods(logs, shown)
     other = torch.where(shown[:, None], logs, logs + 1)
     assert negative_log_likelihoods(other, shown)["shown"] == both["shown"]
@@ -115,8 +115,11 @@ def test_noise_learns_from_the_object_more_than_from_what_lies_beside_it():
     logs = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     foreground = torch.tensor([[True] * 2 + [False] * 4, [True] * 1 + [False] * 5])
     each = torch.logsumexp(logs, 1) - math.log(4)
-    by_hand = -(each[foreground].mean() + EMPTY * each[~foreground].mean()) / (1 + EMPTY)
-    assert noise_likelihood(logs, foreground).item() == pytest.approx(by_hand.item(), rel=1e-6)
+    by_hand = [
+        -(scene[inside].mean() + EMPTY * scene[~inside].mean()).item() / (1 + EMPTY)
+        for scene, inside in zip(each, foreground, strict=True)
+    ]
+    assert noise_likelihood(logs, foreground).item() == pytest.approx(sum(by_hand) / 2, rel=1e-6)
     nothing = noise_likelihood(logs, torch.zeros_like(foreground))
     assert nothing.item() == pytest.approx(-each.mean().item() * EMPTY / (1 + EMPTY), rel=1e-6)
 
