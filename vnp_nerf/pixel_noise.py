@@ -91,11 +91,9 @@ def negative_log_likelihoods(
     calibrated. 'shown': of the rays through context views under each draw by itself, for what was seen is
     not for a draw to change, and a mixture forgives it. 0 where there are no such rays.
     """
-    hidden, kept = (rays.to(log_probs.dtype)[:, None] for rays in (~shown, shown))
-    of_hidden = EVIDENCE * (log_probs * hidden).sum(-1)  # [B, K]
-    # Means of each scene's own rays: a batch shared out among processes has the loss of the whole.
-    joint = (mixture_log_likelihood(of_hidden) / (EVIDENCE * hidden.sum((1, 2)).clamp_min(1))).mean()
-    single = ((log_probs * kept).sum(-1).mean(1) / kept.sum((1, 2)).clamp_min(1)).mean()
+    of_hidden = EVIDENCE * (log_probs * ~shown[:, None]).sum(-1)  # [B, K]
+    joint = (mixture_log_likelihood(of_hidden) / (EVIDENCE * (~shown).sum(1).clamp_min(1))).mean()
+    single = _scene_means(log_probs.mean(1), shown).mean()
     terms = {"joint": joint, "point": log_mean_exp(log_probs, 1).mean(), "shown": single}
     return {name: -value.float() for name, value in terms.items()}
 
@@ -109,9 +107,15 @@ def noise_likelihood(log_probs: Float[Tensor, "B K R"], foreground: Bool[Tensor,
     right on the whole, and too small wherever something turns out to be.
     """
     each = -log_mean_exp(log_probs, 1)  # [B, R]
-    inside, outside = foreground.to(each.dtype), (~foreground).to(each.dtype)
-    means = [(each * rays).sum(1) / rays.sum(1).clamp_min(1) for rays in (inside, outside)]
-    return ((means[0] + EMPTY * means[1]) / (1 + EMPTY)).mean().float()
+    inside, outside = _scene_means(each, foreground), _scene_means(each, ~foreground)
+    return ((inside + EMPTY * outside) / (1 + EMPTY)).mean().float()
+
+
+def _scene_means(values: Float[Tensor, "B R"], rays: Bool[Tensor, "B R"]) -> Float[Tensor, "B"]:
+    """Of each scene's own rays, 0 where it has none of these: a batch shared out among processes has the loss
+    of the whole.
+    """
+    return (values * rays).sum(1) / rays.sum(1).clamp_min(1)
 
 
 def draw_spread(rgb: Float[Tensor, "B K R 3"], variance: Float[Tensor, "B K R"]) -> Float[Tensor, ""]:
