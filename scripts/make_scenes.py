@@ -15,12 +15,12 @@ from typing import Annotated, Any
 
 import tyro
 
-from vnp_core.errors import InterruptedRunError, exit_on_error, with_exit_codes
+from vnp_core.errors import ConfigError, InterruptedRunError, exit_on_error, with_exit_codes
 from vnp_nerf.console import Speech, SpeechFlags, Voice, speaking
 from vnp_nerf.making import furniture, meshes, shapes
 from vnp_nerf.making.cameras import Orbit
 from vnp_nerf.making.mesh import Mesh
-from vnp_nerf.making.writer import CategoryReport, WriterConfig, write_category, write_text
+from vnp_nerf.making.writer import CategoryReport, WriterConfig, made_splits, write_category, write_text
 
 INDEX = Path(__file__).resolve().parent.parent / "data" / "furniture_index.json"
 
@@ -108,15 +108,22 @@ class Shapes(Common):
     """Objects of each category."""
     categories: tuple[str, ...] = tuple(shapes.BUILDERS)
     """Which of cars, chairs, lamps, tables."""
+    splits: tuple[str, ...] = ("train", "val", "test")
+    """Which of train, val, test: the last two are a seventh of all objects, and all that scoring needs."""
 
     def make(self, voice: Voice) -> None:
         """Renders them."""
+        if not self.splits or set(self.splits) - {"train", "val", "test"}:
+            raise ConfigError(f"--splits {list(self.splits)}: name one or more of train, val, test")
         wanted = {category: shapes.identities(category, self.count) for category in self.categories}
         for category, identities in wanted.items():
             sources = {
                 name: shapes.ShapeSource(category, self.seed, index) for index, name in enumerate(identities)
             }
-            _write(voice, self, category, shapes.split_identities(identities), sources, shapes.load_shape)
+            splits = shapes.split_identities(identities)
+            made = made_splits(self.output, category)
+            chosen = {name: members for name, members in splits.items() if name in {*self.splits, *made}}
+            _write(voice, self, category, chosen, sources, shapes.load_shape)
 
 
 @dataclass

@@ -2,10 +2,12 @@
 tools.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from einops import rearrange
 from nerfstudio.cameras.cameras import Cameras as NerfstudioCameras
@@ -36,6 +38,10 @@ class VNPDataManagerConfig(VanillaDataManagerConfig):
     """What a training batch is made of."""
     seed: int = 0
     """Seed of the batches; process n of a data-parallel run draws with its own."""
+    train_scenes: int | None = None
+    """Train on this many scenes of the collection at most, a random sample under `seed` of which larger ones
+    are supersets; all if not given.
+    """
     eval_scenes: int = 16
     """Evaluate on this many scenes of the collection at most."""
     eval_views: int | None = None
@@ -146,8 +152,18 @@ class VNPDataManager(VanillaDataManager[FocusDataset]):
 
     def _sampler(self, kind: Literal["train", "eval"], step: int) -> SceneSampler:
         paths = self.dataparser.collection.split("train" if kind == "train" else "val")
+        if kind == "train" and self.config.train_scenes is not None:
+            paths = scene_sample(paths, self.config.train_scenes, self.config.seed)
         seed = 2 * (self.config.seed + 1000 * comms.get_rank()) + (kind == "eval")
         return SceneSampler(paths, self.config.batches, seed, start=step, options=self.dataparser.config.read)
+
+
+def scene_sample(paths: Sequence[Path], count: int, seed: int) -> tuple[Path, ...]:
+    """`count` of the scenes, or all where there are fewer. Raises `ConfigError` for a count below 1."""
+    if count < 1:
+        raise ConfigError(f"train_scenes is {count}: train on 1 scene or more")
+    order = np.random.default_rng(seed).permutation(len(paths))
+    return tuple(paths[place] for place in order[:count])
 
 
 def _ray_bundle(batch: TrainBatch) -> RayBundle:

@@ -149,6 +149,21 @@ def write_category(
     return CategoryReport(written, tuple(present), failed)
 
 
+def made_splits(root: Path, category: str) -> tuple[str, ...]:
+    """Names of the splits that a category on disk has; none where there is no split file yet.
+
+    Raises:
+        OutputExistsError: there is one that can't be read.
+    """
+    path = root / f"{category.removesuffix('s')}_splits.json"
+    if not path.exists():
+        return ()
+    try:
+        return tuple(dict(json.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError) as error:
+        raise OutputExistsError(f"{path} can't be read ({error}); remove it, or write elsewhere") from error
+
+
 def write_scene(job: SceneJob) -> None:
     """Renders one object into its folder; the folder appears complete or not at all."""
     config = job.config
