@@ -86,6 +86,8 @@ class Bench3D:
     """Numbers of context views."""
     limit: int | None = None
     """Only the first objects of each split."""
+    by_category: bool = False
+    """Score each category's objects alone as well, where the pairs tell categories."""
     draws: int = 0
     """Score the uncertainty of so many draws of the first weights' latents; 0 scores none."""
     rivals: tuple[str, ...] = ()
@@ -206,6 +208,7 @@ def scored(
                     score=score,
                     limit=config.limit,
                     read=config.read,
+                    by_category=config.by_category,
                     on_case=lambda _, done, report=report: report(done),
                 )
     return rows

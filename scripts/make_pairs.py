@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from vnp_core.errors import OutputExistsError, exit_on_error, with_exit_codes
+from vnp_nerf.making.furniture import read_index
 from vnp_nerf.pairs import make_pairs, write_pairs
 from vnp_nerf.readers import open_collection
 
@@ -38,6 +39,8 @@ class MakePairs:
     """Views of each object that are asked for."""
     unseen_side: bool = False
     """Every query lies over 90 degrees of azimuth from every context view."""
+    index: Path | None = None
+    """An index of furniture, such as data/furniture_index.json: its categories are kept with the pairs."""
     seed: int = 0
     """Decides every draw."""
     folder: Path = PAIRS_FOLDER
@@ -48,6 +51,9 @@ def main(config: MakePairs) -> None:
     path = config.folder / f"{config.corpus}.json"
     if path.exists():
         raise OutputExistsError(f"{path} exists, and results refer to it: remove it first to replace it")
+    categories = None
+    if config.index is not None:
+        categories = {each.identity: each.category for each in read_index(config.index)}
     pairs = make_pairs(
         open_collection(config.root),
         config.corpus,
@@ -58,6 +64,7 @@ def main(config: MakePairs) -> None:
         queries=config.queries,
         limit=config.limit,
         unseen_side=config.unseen_side,
+        categories=categories,
     )
     write_pairs(path, pairs)
     counts = ", ".join(f"{split}: {len(scenes)} objects" for split, scenes in pairs.scenes.items())

@@ -39,6 +39,11 @@ class Panel:
     caption: str = ""
 
 
+def views_word(count: int) -> str:
+    """`1 view`, `3 views`."""
+    return "1 view" if count == 1 else f"{count} views"
+
+
 def colour_depth(
     depth: Float[Tensor, "H W"], alpha: Float[Tensor, "H W"], near: float, far: float
 ) -> Float[Tensor, "H W 3"]:
@@ -113,7 +118,7 @@ def query_panels(predictor: ModelPredictor, case: Case, count: int) -> list[tupl
 def case_row(predictor: ModelPredictor, case: Case, count: int) -> tuple[str, list[Panel]]:
     """One object on one row of a sheet of many."""
     panels = [panel for panels in query_panels(predictor, case, count) for panel in panels]
-    label = f"{case.name}, {count} context view{'s' if count > 1 else ''}"
+    label = f"{case.name}, {views_word(count).replace(' ', ' context ')}"
     return label, context_panels(case, count) + panels
 
 

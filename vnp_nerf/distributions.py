@@ -15,7 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vnp_core.errors import ConfigError
-from vnp_core.metrics.recalibration import SigmaScale, fit_sigma_scale
+from vnp_core.likelihoods import GaussianMixture
+from vnp_core.metrics.recalibration import SigmaScale, fit_coverage_scale, fit_sigma_scale
+from vnp_core.student import StudentMixture
 from vnp_nerf.culled_field import DrawnFields
 from vnp_nerf.evaluation import (
     Case,
@@ -186,30 +188,50 @@ def score_distributions(predictor: DistributionPredictor, case: Case, count: int
     return scores
 
 
-def fit_scale(
-    predictor: DistributionPredictor,
-    cases: Iterable[Case],
-    context_counts: Sequence[int],
-    foreground_only: bool = True,
-) -> SigmaScale:
-    """The one factor on sigma under which pixels of these cases are likeliest, at all numbers of context
-    views together: the object's pixels, or all of them.
-    """
-    found = [
-        (told, truth, mask if foreground_only else torch.ones_like(mask))
-        for case in cases
-        for count in context_counts
-        for told, truth, mask in zip(
-            predictor.distributions(case, count),
-            pictures_over_white(case.query),
-            foregrounds(case.query),
-            strict=True,
+@dataclass(frozen=True, eq=False)
+class FittedPixels:
+    """What a predictor says of many pixels, and what they are: what factors on sigma are fitted to."""
+
+    prediction: GaussianMixture | StudentMixture
+    truth: Float[Tensor, "1 P 3"]
+    weights: Float[Tensor, "1 P"]
+    """One over the number of pixels from the same picture: pictures count alike."""
+
+    @classmethod
+    def of_cases(
+        cls,
+        predictor: DistributionPredictor,
+        cases: Iterable[Case],
+        context_counts: Sequence[int],
+        foreground_only: bool = True,
+    ) -> "FittedPixels":
+        """The object's pixels, or all, of the cases' query views at all numbers of context views."""
+        found = [
+            (told, truth, mask if foreground_only else torch.ones_like(mask))
+            for case in cases
+            for count in context_counts
+            for told, truth, mask in zip(
+                predictor.distributions(case, count),
+                pictures_over_white(case.query),
+                foregrounds(case.query),
+                strict=True,
+            )
+        ]
+        # All pixels become one picture of one row.
+        means, scales = (
+            torch.cat([getattr(told, name)[:, mask] for told, _, mask in found], dim=1)[:, None]
+            for name in ("means", "scales")
         )
-    ]
-    # All pixels become one picture of one row.
-    means, scales = (
-        torch.cat([getattr(told, name)[:, mask] for told, _, mask in found], dim=1)[:, None]
-        for name in ("means", "scales")
-    )
-    truth = torch.cat([truth[mask] for _, truth, mask in found])
-    return fit_sigma_scale(predicted_mixture(means, scales, found[0][0].dof), truth[None])
+        truth = torch.cat([truth[mask] for _, truth, mask in found])
+        weights = torch.cat(
+            [torch.full((int(mask.sum()),), 1 / max(int(mask.sum()), 1)) for *_, mask in found]
+        )
+        return cls(predicted_mixture(means, scales, found[0][0].dof), truth[None], weights[None])
+
+    def likeliest(self) -> SigmaScale:
+        """The one factor on sigma under which these pixels are likeliest."""
+        return fit_sigma_scale(self.prediction, self.truth)
+
+    def covering(self) -> SigmaScale:
+        """The one factor on sigma under which 90 % intervals hold 90 % of these pixels' colours."""
+        return fit_coverage_scale(self.prediction, self.truth, self.weights)

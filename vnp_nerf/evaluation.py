@@ -35,19 +35,21 @@ RAYS = 1024
 class Case:
     """One object to be scored: all its context views, in order, and its query views; B = 1, model frame.
 
-    depths: of the query views, where the renderer that made them told (`true_depths`).
+    depths: of the query views, where the renderer that made them told (`true_depths`). category: what kind of
+    object it is; empty where the pairs do not tell.
     """
 
     name: str
     context: Views
     query: Views
     depths: list[Float[Tensor, "H W"]] | None = None
+    category: str = ""
 
     @classmethod
     def from_scene(cls, scene: Scene, pairs: ScenePairs) -> "Case":
         """Loads the pictures of a scene's pairs."""
         context, query = (Views.from_scene(scene, views) for views in (pairs.context, pairs.query))
-        return cls(scene.name, context, query, true_depths(scene, pairs.query))
+        return cls(scene.name, context, query, true_depths(scene, pairs.query), pairs.category)
 
     def first_views(self, count: int) -> Views:
         """The context of `count` views. Raises `ViewCountError` where the pairs hold fewer."""
@@ -156,9 +158,12 @@ def evaluate(
     score: Callable[[Any, Case, int], dict[str, float]] | None = None,
     limit: int | None = None,
     read: ReadOptions = READ_AS_IT_IS,
+    by_category: bool = False,
     on_case: Callable[[str, int], None] = lambda split, done: None,
 ) -> list[Row]:
     """Mean scores over objects with standard errors: a row a predictor, split, number of views and metric.
+
+    by_category: rows of each category's objects alone follow, under the split `SPLIT: CATEGORY`.
 
     score: an object's scores at a number of context views, by default `score_case`. limit: only the first
     objects of each split. read: how their scenes are read. on_case: is told the split and how many of its
@@ -166,17 +171,23 @@ def evaluate(
     """
     scoring: Callable[[Any, Case, int], dict[str, float]] = score or score_case
     scores: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
+    labels: dict[str, None] = dict.fromkeys(splits)
     for split in splits:
         for done, case in enumerate(cases_of(collection, pairs, split, limit, read), start=1):
             for predictor in predictors:
                 counts = context_counts if predictor.reads_context else context_counts[:1]
                 for count in counts:
+                    parts = [split]
+                    if by_category and case.category:
+                        parts.append(f"{split}: {case.category}")
+                        labels[parts[-1]] = None
                     for metric, value in scoring(cast(Any, predictor), case, count).items():
-                        scores[predictor.name, split, count, metric].append(value)
+                        for part in parts:
+                            scores[predictor.name, part, count, metric].append(value)
             on_case(split, done)
     rows: list[Row] = []
     for predictor in predictors:
-        for split in splits:
+        for split in labels:
             for count in context_counts:
                 scored = count if predictor.reads_context else context_counts[0]
                 for metric in [key[3] for key in scores if key[:3] == (predictor.name, split, scored)]:

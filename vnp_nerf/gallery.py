@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vnp_core.whole_files import whole_file
 from vnp_nerf.cameras import orbit_cameras
-from vnp_nerf.contact_sheets import Panel, colour_depth
+from vnp_nerf.contact_sheets import Panel, colour_depth, views_word
 from vnp_nerf.image_metrics import over_white
 from vnp_nerf.inferred_field import InferredField, RenderedPicture
 from vnp_nerf.loaded_model import LoadedModel
@@ -75,7 +75,7 @@ def turntables(
     moving: list[tuple[int, int, list[Image.Image]]] = []
     for row, count in enumerate(counts):
         top = row * block + _GAP
-        label = f"given {_views(count)}, and inferred from {'it' if count == 1 else 'them'}:"
+        label = f"given {views_word(count)}, and inferred from {'it' if count == 1 else 'them'}:"
         draw.text((_GAP, top), label, fill=_INK, font=font)
         for column, exhibit in enumerate(exhibits):
             left = column * (SIDE + _GAP) + _GAP
@@ -150,7 +150,7 @@ def sigmas(exhibit: Exhibit, counts: Sequence[int]) -> list[tuple[str, list[Pane
         error = (picture.rgb - truth).square().mean(-1).sqrt()
         panels = [Panel(truth, "truth"), Panel(picture.rgb, "inferred")]
         panels += [_shades(error, "error"), sigma_panel(picture)]
-        rows.append((f"{exhibit.scene.name} from {_views(count)}", panels))
+        rows.append((f"{exhibit.scene.name} from {views_word(count)}", panels))
     return rows
 
 
@@ -164,10 +164,6 @@ def _shades(values: Float[Tensor, "H W"], name: str) -> Panel:
     """Small values bright, the largest dark; the caption tells the largest, as each panel has its own."""
     most = max(float(values.max()), 1e-6)
     return Panel(colour_depth(values, torch.ones_like(values), 0.0, most), f"{name}, up to {most:.3f}")
-
-
-def _views(count: int) -> str:
-    return "1 view" if count == 1 else f"{count} views"
 
 
 def _image(picture: Float[Tensor, "H W 3"]) -> Image.Image:

@@ -12,7 +12,7 @@ import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,14 @@ class ScenePairs:
     """One scene's views: `context` in the order in which views are added, `query` disjoint from it.
 
     views: how many the scene has. centre: mean position of its cameras, world units, by which pairs that were
-    made for other cameras are found out.
+    made for other cameras are found out. category: what kind of object it is; empty where nobody told.
     """
 
     views: int
     centre: tuple[float, float, float]
     context: tuple[int, ...]
     query: tuple[int, ...]
+    category: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def make_pairs(
     queries: int = 3,
     limit: int | None = None,
     unseen_side: bool = False,
+    categories: Mapping[str, str] | None = None,
 ) -> Pairs:
     """Draws pairs for all scenes of `splits`, or for `limit` of each split, at random under `seed`.
 
@@ -75,6 +77,7 @@ def make_pairs(
     A scene's draw depends on the seed and its name alone, so a corpus may grow without changing it. Where a
     scene has splits of its own views, contexts come from its `train` views and queries from its `test` views.
     unseen_side: queries are the views nearest to a random azimuth, and contexts leave their side unseen.
+    categories: of scenes by name, kept with the pairs.
     Raises `SceneNotFoundError` for a split without scenes, `ViewCountError` for a scene with too few views.
     """
     chosen: dict[str, dict[str, ScenePairs]] = {}
@@ -82,7 +85,10 @@ def make_pairs(
         paths = scenes_by_name(collection, split)
         order = sorted(paths, key=lambda name: _generator(seed, f"{split}/{name}").random())
         chosen[split] = {
-            name: _draw(open_scene(paths[name]), name, seed, contexts, queries, unseen_side)
+            name: replace(
+                _draw(open_scene(paths[name]), name, seed, contexts, queries, unseen_side),
+                category=(categories or {}).get(name, ""),
+            )
             for name in order[:limit]
         }
     return Pairs(corpus, make, seed, chosen)
@@ -176,11 +182,15 @@ def write_pairs(path: Path, pairs: Pairs) -> None:
     lines.append(f' "seed": {pairs.seed},\n "scenes": {{')
     blocks: list[str] = []
     for split, scenes in pairs.scenes.items():
-        rows = (f"   {json.dumps(name)}: {json.dumps(asdict(scene))}" for name, scene in scenes.items())
+        rows = (f"   {json.dumps(name)}: {json.dumps(_told(scene))}" for name, scene in scenes.items())
         blocks.append(f"  {json.dumps(split)}: {{\n" + ",\n".join(rows) + "\n  }")
     text = "\n".join(lines) + "\n" + ",\n".join(blocks) + "\n }\n}\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text.encode())
+
+
+def _told(scene: ScenePairs) -> dict[str, Any]:
+    return {name: value for name, value in asdict(scene).items() if value != ""}
 
 
 def read_pairs(path: Path) -> Pairs:
@@ -204,4 +214,4 @@ def _scene_pairs(values: Mapping[str, Any]) -> ScenePairs:
     both = [*context, *query]
     if len(set(both)) < len(both) or not query or not all(0 <= view < int(values["views"]) for view in both):
         raise ValueError(f"views repeat or do not exist: {dict(values)}")
-    return ScenePairs(int(values["views"]), (x, y, z), context, query)
+    return ScenePairs(int(values["views"]), (x, y, z), context, query, str(values.get("category", "")))

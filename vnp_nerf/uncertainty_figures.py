@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vnp_core.bench.figures import COLOURS, lines_of, new_figure, to_array, write_figure
 from vnp_core.metrics.sparsification import Sparsification
+from vnp_nerf.contact_sheets import views_word
 
 HEAT = "magma"
 INCH = 1.5
@@ -102,7 +103,7 @@ def draw_views_strip(path: Path, predictions: Mapping[int, PredictedView]) -> No
     _show(axes[0][0], next(iter(predictions.values())).truth, "truth")
     for column, (views, seen) in enumerate(predictions.items(), start=1):
         words = ("mean", "error", "sigma") if column == 1 else ("",) * 3
-        _show(axes[0][column], seen.mean, f"{views} view{'s' if views > 1 else ''}", words[0])
+        _show(axes[0][column], seen.mean, views_word(views), words[0])
         _show_heat(axes[1][column], seen.error, most, beside=words[1])
         heat = _show_heat(axes[2][column], seen.sigma, most, beside=words[2])
         axes[2][column].set_xlabel(f"{seen.sigma.square().mean().sqrt().item():.3f}", fontsize=8)

@@ -1,8 +1,8 @@
 """What `bench_3d` finds out about weights that say how far the truth may lie from their pictures.
 
 Contestants are the weights, their rivals, an ensemble, and one sigma for all pixels; each stands in the table
-as it is and with its sigmas times the one factor that fits validation objects best. Figures show the first
-query view of some objects.
+as it is and with its sigmas times a factor, fitted to validation objects: the likeliest one, and the one
+that makes intervals hold what they promise. Figures show the first query view of some objects.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,16 @@ from vnp_core.metrics.predictive import split_variance
 from vnp_core.metrics.sparsification import Sparsification, sparsify
 from vnp_core.results import Row, mean_row
 from vnp_nerf.console import Voice
+from vnp_nerf.contact_sheets import views_word
 from vnp_nerf.distributions import (
     ConstantSigma,
     Distribution,
     DistributionPredictor,
     DrawingPredictor,
     Ensemble,
+    FittedPixels,
     Remembered,
     ScaledPredictor,
-    fit_scale,
 )
 from vnp_nerf.evaluation import Case, ModelPredictor, foregrounds, pictures_over_white
 from vnp_nerf.library import load_model, weights_path
@@ -81,8 +82,10 @@ class Contestants:
     def calibrated(
         self, cases: Sequence[Case], context_counts: Sequence[int], task: str, voice: Voice
     ) -> tuple[list[DistributionPredictor], list[Row]]:
-        """All as they are, all with the factor that these cases ask for, and one sigma for all pixels (the
-        likeliest for the picture, and for the object alone); with rows of the factors and sigmas.
+        """All as they are, all with the two factors that the object's pixels of these cases ask for
+        (`scaled` makes them likeliest, `covering` makes 90 % intervals hold what they promise), and one sigma
+        for all pixels (the likeliest for the picture, and for the object alone); with rows of the factors and
+        sigmas.
         """
         plain = [Remembered(predictor) for predictor in (self.ours, *self.others)]
         at_mean = ModelPredictor(self.ours.name, self.ours.model, self.ours.device)
@@ -90,16 +93,18 @@ class Contestants:
         rows: list[Row] = []
         with voice.progress("factors on sigma", "predictors", len(plain) + 2) as report:
             for predictor in plain:
-                factor = fit_scale(predictor, cases, context_counts).factor
-                scaled.append(ScaledPredictor(f"{predictor.name} scaled", predictor, factor))
-                rows.append(mean_row(predictor.name, task, "val", "", "sigma_factor", [factor]))
-                report(len(rows))
+                pixels = FittedPixels.of_cases(predictor, cases, context_counts)
+                for word, fitted in (("scaled", pixels.likeliest()), ("covering", pixels.covering())):
+                    scaled.append(ScaledPredictor(f"{predictor.name} {word}", predictor, fitted.factor))
+                    rows.append(mean_row(scaled[-1].name, task, "val", "", "sigma_factor", [fitted.factor]))
+                report(len(rows) // 2)
             for name, alone in (("constant sigma", False), ("constant sigma fg", True)):
                 unit = ConstantSigma(name, at_mean, 1.0)
-                sigma = fit_scale(unit, cases, context_counts, foreground_only=alone).factor
+                pixels = FittedPixels.of_cases(unit, cases, context_counts, foreground_only=alone)
+                sigma = pixels.likeliest().factor
                 scaled.append(ConstantSigma(name, at_mean, sigma))
                 rows.append(mean_row(name, task, "val", "", "sigma", [sigma]))
-                report(len(rows))
+                report(len(rows) - len(plain))
         return [*plain, *scaled], rows
 
 
@@ -161,9 +166,9 @@ def draw_uncertainty(
     sides = [_hidden_side(case, each) for case, each in zip(cases, shown[fewest], strict=True)]
     draw_hidden_sides(paths["draws"], sides)
     draw_views_strip(paths["views"], {count: found[0].predicted() for count, found in shown.items()})
-    draw_sparsification(paths["sparsification"], {f"{n} views": _curves(shown[n]) for n in (fewest, middle)})
+    draw_sparsification(paths["sparsification"], {views_word(n): _curves(shown[n]) for n in (fewest, middle)})
     draw_calibration(
-        paths["reliability"], LEVELS, {f"{count} views": _coverage(found) for count, found in shown.items()}
+        paths["reliability"], LEVELS, {views_word(count): _coverage(found) for count, found in shown.items()}
     )
     draw_spread_by_views(paths["spread"], {corpus: _spread(shown)})
     return list(paths.values())

@@ -88,8 +88,9 @@ def test_uncertainty_is_scored_beside_rivals_and_rescaled(load_script, workplace
     rows = read_results(config.output).rows
     told = {row.model for row in rows if row.metric == "nll_fg"}
     plain = {"tiny", "ensemble"}
-    assert told == plain | {f"{name} scaled" for name in plain} | {"constant sigma", "constant sigma fg"}
-    assert {row.model for row in rows if row.metric == "sigma_factor"} == plain
+    factors = {f"{name} {word}" for name in plain for word in ("scaled", "covering")}
+    assert told == plain | factors | {"constant sigma", "constant sigma fg"}
+    assert {row.model for row in rows if row.metric == "sigma_factor"} == factors
     assert {"psnr", "coverage90_fg", "ause_rel_fg", "best_of_k", "epistemic_fg"} <= {
         row.metric for row in rows
     }

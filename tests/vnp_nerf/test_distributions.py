@@ -13,9 +13,9 @@ from vnp_nerf.distributions import (
     Distribution,
     DrawingPredictor,
     Ensemble,
+    FittedPixels,
     Remembered,
     ScaledPredictor,
-    fit_scale,
     score_distributions,
 )
 from vnp_nerf.evaluation import Case, ModelPredictor, foregrounds, pictures_over_white
@@ -119,10 +119,14 @@ def test_predictions_of_a_case_are_remembered_until_another_is_asked_of(
     assert not torch.equal(kept.distributions(other, 1)[0].means, first[0].means)
 
 
+def _likeliest(predictor: ConstantSigma, case: Case, alone: bool) -> float:
+    return FittedPixels.of_cases(predictor, [case], (1, 2), alone).likeliest().factor
+
+
 def test_the_constant_sigma_is_the_likeliest(case: Case, model: RadianceModel) -> None:
     at_mean = ModelPredictor("ours", model)
     for alone in (False, True):
-        sigma = fit_scale(ConstantSigma("one", at_mean, 1.0), [case], (1, 2), alone).factor
+        sigma = _likeliest(ConstantSigma("one", at_mean, 1.0), case, alone)
         name = "nll_fg" if alone else "nll"
 
         def nll(factor: float, sigma: float = sigma, name: str = name) -> float:
@@ -168,6 +172,8 @@ class Calibrated:
 @pytest.mark.parametrize("off", [0.5, 1.0, 3.0])
 def test_the_factor_that_makes_sigmas_right_is_found(case: Case, off: float) -> None:
     assert any(mask.any() for mask in foregrounds(case.query))
-    assert fit_scale(Calibrated(off), [case], (1, 2, 3, 4, 5)).factor == pytest.approx(off, rel=0.03)
+    pixels = FittedPixels.of_cases(Calibrated(off), [case], (1, 2, 3, 4, 5))
+    assert pixels.likeliest().factor == pytest.approx(off, rel=0.03)
+    assert pixels.covering().factor == pytest.approx(off, rel=0.03)
     scores = score_distributions(ScaledPredictor("mended", Calibrated(off), off), case, 1)
     assert scores["coverage90_fg"] == pytest.approx(0.9, abs=0.03)

@@ -5,6 +5,7 @@ picture and draws the ball again, so that its pictures are the truth but for the
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,20 @@ def test_every_row_counts_its_objects_and_each_case_is_told(collection: Collecti
     assert told == [*(("train", n) for n in range(1, 7)), *(("test", n) for n in range(1, 4))]
     limited = evaluate([WhitePicture()], collection, pairs, ["train"], (1,), limit=2)
     assert {row.n for row in limited} == {2}
+
+
+def test_a_category_is_scored_by_its_own_objects(collection: Collection, pairs: Pairs) -> None:
+    kinds = {"ball6": "round", "ball8": "round"}
+    test = {name: replace(each, category=kinds.get(name, "")) for name, each in pairs.scenes["test"].items()}
+    sorted_out = replace(pairs, scenes={"test": test})
+    rows = evaluate([WhitePicture()], collection, sorted_out, ["test"], (1,), by_category=True)
+    alone = replace(pairs, scenes={"test": {name: test[name] for name in kinds}})
+    expected = evaluate([WhitePicture()], collection, alone, ["test"], (1,))
+    assert {(row.split, row.n) for row in rows if row.metric == "psnr"} == {("test", 3), ("test: round", 2)}
+    [found] = [row for row in rows if (row.split, row.metric) == ("test: round", "psnr")]
+    [wanted] = [row for row in expected if row.metric == "psnr"]
+    assert (found.value, found.stderr) == (wanted.value, wanted.stderr)
+    assert evaluate([WhitePicture()], collection, sorted_out, ["test"], (1,))[0].split == "test"
 
 
 def test_the_nearest_view_is_the_context_view_of_the_smallest_angle(

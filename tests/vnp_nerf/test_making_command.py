@@ -27,6 +27,20 @@ def test_shapes_come_with_splits_for_each_category(command, tmp_path, capsys):
     assert "8 written now" in capsys.readouterr().out.replace("\n", " ")
 
 
+def test_splits_may_be_made_one_by_one(command, tmp_path):
+    arguments = ("shapes", "--output", tmp_path, "--categories", "lamps", "--count", "8", "--views", "1")
+
+    def made() -> tuple[dict, list]:
+        splits = json.loads((tmp_path / "lamp_splits.json").read_text())
+        return splits, sorted(path.name for path in (tmp_path / "lamps").iterdir())
+
+    command(*arguments, "--splits", "val")
+    assert made() == ({"val": ["lamp-000000"]}, ["lamp-000000"])
+    command(*arguments, "--splits", "train")
+    # What is there stays listed.
+    assert made() == ({"train": ["lamp-000007"], "val": ["lamp-000000"]}, ["lamp-000000", "lamp-000007"])
+
+
 def test_meshes_are_rendered_and_broken_ones_are_named(command, tmp_path, capsys):
     source = tmp_path / "source"
     source.mkdir()
@@ -65,6 +79,7 @@ def test_json_tells_what_was_made_and_quiet_nothing(command, tmp_path, capsys):
         (["shapes", "--count", "0"], 11, "count is 0"),
         (["shapes", "--views", "0", "--categories", "cars"], 11, "views is 0"),
         (["shapes", "--categories", "boats"], 11, "no category 'boats'"),
+        (["shapes", "--splits", "exam"], 11, "name one or more of train, val, test"),
         (["furniture", "--deb", "absent.deb"], 12, "absent.deb doesn't exist"),
         (["meshes", "absent"], 14, "absent is no folder"),
     ],

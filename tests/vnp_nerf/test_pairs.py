@@ -103,6 +103,20 @@ def test_pairs_survive_the_round_trip_one_scene_a_line(root: Path, tmp_path: Pat
     assert [entry.name for entry in path.parent.iterdir()] == ["things.json"]
 
 
+def test_categories_are_kept_where_they_are_told(root: Path, tmp_path: Path) -> None:
+    plain = make_pairs(open_collection(root), "c", "", ["test"])
+    name = next(iter(plain.scenes["test"]))
+    told = make_pairs(open_collection(root), "c", "", ["test"], categories={name: "chairs", "other": "x"})
+    write_pairs(tmp_path / "told.json", told)
+    assert read_pairs(tmp_path / "told.json") == told
+    assert [each.category for each in told.scenes["test"].values()] == [
+        "chairs" if other == name else "" for other in plain.scenes["test"]
+    ]
+    assert {key: replace(each, category="") for key, each in told.scenes["test"].items()} == plain.scenes[
+        "test"
+    ]
+
+
 def test_pairs_that_fit_open_their_scenes_in_the_order_of_the_pairs(root: Path) -> None:
     pairs = _pairs(root)
     opened = paired_scenes(open_collection(root), pairs, "test")

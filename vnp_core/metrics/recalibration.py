@@ -1,10 +1,10 @@
 """Corrections of a model's uncertainty after training, fitted on pictures that it was not trained on.
 
-`SigmaScale` multiplies every sigma by the one factor that makes the fitted values likeliest: the mean stays,
-and so does the order of sigmas. `TransformMap` corrects what a factor cannot, the shape: it maps F(y) to how
-often values lie below it. Kuleshov et al. (2018) find that map by isotonic regression of the empirical
-distribution of F(y), which rises by itself: their regression is the empirical distribution, kept here at its
-percentiles.
+`SigmaScale` multiplies every sigma by one factor, which makes the fitted values likeliest, or intervals hold
+what they promise: the mean stays, and so does the order of sigmas. `TransformMap` corrects what a factor
+cannot, the shape: it maps F(y) to how often values lie below it. Kuleshov et al. (2018) find that map by
+isotonic regression of the empirical distribution of F(y), which rises by itself: their regression is the
+empirical distribution, kept here at its percentiles.
 
 Nothing applies a correction unless it is told to. Both become plain JSON, for a checkpoint's card.
 """
@@ -30,6 +30,8 @@ from vnp_core.metrics.predictive import negative_log_likelihood
 LARGEST_SCALE = 100.0
 """Factors are looked for up to this, and down to one over it."""
 PERCENTILES = 100
+_BISECTIONS = 14
+"""Halvings of the logarithm's range: to a thousandth."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,42 @@ def fit_sigma_scale(
             f"unit."
         )
     return SigmaScale(factor)
+
+
+def fit_coverage_scale(
+    prediction: Mixture,
+    y: Float[Tensor, "B M Y"],
+    weights: Float[Tensor, "B M"],
+    *,
+    level: float = 0.9,
+) -> SigmaScale:
+    """The factor under which central intervals of probability `level` hold that share of the targets.
+
+    weights: how much each target counts, 0 for those that are absent. Of a model whose errors have another
+    shape than its distribution this is not the likeliest factor: most targets may be known better than they
+    are said to be, and the others worse. Found by bisection between 1 / `LARGEST_SCALE` and `LARGEST_SCALE`,
+    for intervals hold more the wider they are. Raises `DataError` without targets, and where no such factor
+    is found.
+    """
+    total = weights.double().sum().item()
+    if not total > 0:
+        raise DataError("No target counts: a scale of sigma needs values to be fitted to.")
+
+    def held(factor: float) -> float:
+        off_centre = 2 * (prediction.scaled(factor).cdf(y) - 0.5).abs()
+        inside = (off_centre <= level).double().mean(-1)
+        return (inside * weights.double()).sum().item() / total
+
+    low, high = -math.log(LARGEST_SCALE), math.log(LARGEST_SCALE)
+    if held(math.exp(low)) > level or held(math.exp(high)) < level:
+        raise DataError(
+            f"No scale of sigma between {1 / LARGEST_SCALE} and {LARGEST_SCALE} makes intervals of "
+            f"probability {level} hold that share: the predictions are exact, or far from the values"
+        )
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if held(math.exp(middle)) >= level else (middle, high)
+    return SigmaScale(math.exp((low + high) / 2))
 
 
 def fit_transform_map(

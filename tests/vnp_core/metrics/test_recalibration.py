@@ -10,13 +10,14 @@ from torch import Tensor
 
 from vnp_core.errors import DataError
 from vnp_core.likelihoods import GaussianMixture
-from vnp_core.metrics.calibration import Mixture, auce, coverage_of_transform, integral_transform
+from vnp_core.metrics.calibration import Mixture, auce, coverage, coverage_of_transform, integral_transform
 from vnp_core.metrics.predictive import negative_log_likelihood
 from vnp_core.metrics.recalibration import (
     LARGEST_SCALE,
     SigmaScale,
     TransformMap,
     correction_from_json,
+    fit_coverage_scale,
     fit_sigma_scale,
     fit_transform_map,
 )
@@ -105,6 +106,35 @@ def test_absent_targets_do_not_count(draws):
     none = torch.cat([mask, torch.zeros_like(mask)])
     found = fit_sigma_scale(batched, y.repeat(2, 1, 1), none).factor
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "mixture", "student"])
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_intervals_hold_what_they_promise_whatever_the_shape_of_the_errors(kind, level):
+    prediction = students() if kind == "student" else gaussians(3 if kind == "mixture" else 1)
+    heavy = torch.randn(1, TARGETS, 2, generator=seeded(5)) / torch.rand(
+        1, TARGETS, 1, generator=seeded(6)
+    ).clamp_min(0.01)
+    evenly = torch.ones(1, TARGETS)
+    scale = fit_coverage_scale(prediction, heavy, evenly, level=level)
+    assert coverage(scale(prediction), heavy, level).item() == pytest.approx(level, abs=1e-3)
+
+
+def test_a_factor_for_coverage_has_a_closed_form_where_all_predictions_are_alike():
+    # The least factor whose interval of 80 % reaches 8 of the values 1, 2, ..., 10 about a mean of 0.
+    y = torch.arange(1.0, 11.0)[None, :, None]
+    prediction = GaussianMixture(torch.zeros(1, 1, 10, 1), torch.ones(1, 1, 10, 1))
+    reach = torch.distributions.Normal(0, 1).icdf(torch.tensor(0.9)).item()
+    found = fit_coverage_scale(prediction, y, torch.ones(1, 10), level=0.8)
+    assert found.factor == pytest.approx(8 / reach, rel=2e-3)
+    # 5 that counts four times, and 6 to 10 that count as one together: 8 of 9 are reached at 5.
+    weights = torch.tensor([[1.0, 1, 1, 1, 4, 0.2, 0.2, 0.2, 0.2, 0.2]])
+    found = fit_coverage_scale(prediction, y, weights, level=0.8)
+    assert found.factor == pytest.approx(5 / reach, rel=2e-3)
+    with pytest.raises(DataError, match="No target counts"):
+        fit_coverage_scale(prediction, y, torch.zeros(1, 10))
+    with pytest.raises(DataError, match="No scale of sigma"):
+        fit_coverage_scale(prediction, 1e4 * y, torch.ones(1, 10))
 
 
 def test_a_map_puts_right_a_shape_that_no_factor_can():
