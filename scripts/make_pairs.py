@@ -14,7 +14,7 @@ from rich.console import Console
 from vnp_core.errors import OutputExistsError, exit_on_error, with_exit_codes
 from vnp_nerf.making.furniture import read_index
 from vnp_nerf.pairs import make_pairs, write_pairs
-from vnp_nerf.readers import open_collection
+from vnp_nerf.readers import Collection, open_collection
 
 PAIRS_FOLDER = Path(__file__).resolve().parents[1] / "data" / "pairs"
 
@@ -26,7 +26,7 @@ class MakePairs:
     corpus: tyro.conf.Positional[str]
     """The corpus' name, which becomes the file's."""
     root: tyro.conf.Positional[Path]
-    """Its folder: one category's, or one that holds a single category."""
+    """Its folder. Where it holds several categories, they are kept with the pairs."""
     make: str
     """The command that made the corpus, for those who want to make it again."""
     splits: tuple[str, ...] = ("test",)
@@ -47,15 +47,22 @@ class MakePairs:
     """Where pairs are kept."""
 
 
+def categories_of(config: MakePairs, collection: Collection) -> dict[str, str]:
+    """By scene: as the index tells, or the folder that the scene lies in where there are several."""
+    if config.index is not None:
+        return {each.identity: each.category for each in read_index(config.index)}
+    paths = [path for split in config.splits for path in collection.split(split)]
+    several = len({path.parent for path in paths}) > 1
+    return {path.name: path.parent.name for path in paths} if several else {}
+
+
 def main(config: MakePairs) -> None:
     path = config.folder / f"{config.corpus}.json"
     if path.exists():
         raise OutputExistsError(f"{path} exists, and results refer to it: remove it first to replace it")
-    categories = None
-    if config.index is not None:
-        categories = {each.identity: each.category for each in read_index(config.index)}
+    collection = open_collection(config.root)
     pairs = make_pairs(
-        open_collection(config.root),
+        collection,
         config.corpus,
         config.make,
         config.splits,
@@ -64,7 +71,7 @@ def main(config: MakePairs) -> None:
         queries=config.queries,
         limit=config.limit,
         unseen_side=config.unseen_side,
-        categories=categories,
+        categories=categories_of(config, collection),
     )
     write_pairs(path, pairs)
     counts = ", ".join(f"{split}: {len(scenes)} objects" for split, scenes in pairs.scenes.items())

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -117,6 +119,23 @@ def test_categories_are_kept_where_they_are_told(root: Path, tmp_path: Path) -> 
     ]
 
 
+def test_folders_of_a_root_with_several_categories_are_its_categories(
+    root: Path, tmp_path: Path, load_script: Callable[[str], ModuleType]
+) -> None:
+    script = load_script("make_pairs")
+    for name in ("vase0", "vase1"):
+        write_scene(tmp_path / "vases" / name)
+    (tmp_path / "vase_splits.json").write_text(json.dumps({"train": [], "test": ["vase0", "vase1"]}))
+    for corpus, folder in (("all", tmp_path), ("one", root)):
+        script.main(script.MakePairs(corpus, folder, "", folder=tmp_path / "pairs"))
+    both, one = (read_pairs(tmp_path / "pairs" / f"{name}.json").scenes["test"] for name in ("all", "one"))
+    assert {name: each.category for name, each in both.items()} == {
+        **{f"object{n}": "things" for n in range(4)},
+        **{f"vase{n}": "vases" for n in range(2)},
+    }
+    assert {name: replace(both[name], category="") for name in one} == one
+
+
 def test_pairs_that_fit_open_their_scenes_in_the_order_of_the_pairs(root: Path) -> None:
     pairs = _pairs(root)
     opened = paired_scenes(open_collection(root), pairs, "test")
@@ -178,7 +197,7 @@ def test_a_damaged_file_is_a_data_error(root: Path, tmp_path: Path) -> None:
             read_pairs(path)
 
 
-@pytest.mark.parametrize("corpus", ["furniture", "shapes-cars"])
+@pytest.mark.parametrize("corpus", ["furniture", "shapes", "shapes-cars"])
 def test_the_stored_pairs_of_the_unseen_side_are_of_the_same_objects_and_cameras(corpus: str) -> None:
     usual, unseen = (read_pairs(STORED / f"{name}.json") for name in (corpus, f"{corpus}-unseen"))
     assert list(usual.scenes) == list(unseen.scenes)
