@@ -3,8 +3,8 @@
     python scripts/compare_3d.py --train outputs/scenes/shapes-train/cars --frame canonical --minutes 10 \
         --data shapes-cars:outputs/scenes/shapes64/cars --output docs/results/equal-time.json
 
-    python scripts/compare_3d.py --train outputs/scenes/furniture64 --systems vnp-nerf-tiny \
-        --scenes 100 300 574 --steps 500 1500 --data furniture:outputs/scenes/furniture64 \
+    python scripts/compare_3d.py --train outputs/scenes/furniture64 --systems tiny-deterministic \
+        --scenes 100 300 574 --steps 300 700 --data furniture:outputs/scenes/furniture64 \
         --output docs/results/scaling.json --figure docs/results/scaling.png
 
 The systems are configurations of `ns-train` (vnp_nerf/face/trained_systems.py); each training is a process

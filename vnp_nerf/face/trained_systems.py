@@ -49,7 +49,8 @@ SYSTEMS: dict[str, System] = {
     "planes": System(
         "vnp-nerf", (f"{_MODEL}.train-samples", "16", f"{_MODEL}.readings", "planes", *_DETERMINISTIC)
     ),
-    "vnp-nerf-tiny": System("vnp-nerf-tiny"),
+    "tiny": System("vnp-nerf-tiny"),
+    "tiny-deterministic": System("vnp-nerf-tiny", _DETERMINISTIC),
     "paper-small": System(
         "vnp-nerf-paper",
         (
@@ -62,7 +63,7 @@ SYSTEMS: dict[str, System] = {
     ),
 }
 """`pixelnerf-like` has features of the views at a point alone, `planes` those of planes alone, both without
-latents; `paper-small` is the paper's model at a quarter of its width, half of its encoder's layers and a
+latents; `tiny` is `vnp-nerf-tiny`; `paper-small` is the paper's model at a quarter of its width, half of its encoder's layers and a
 quarter of its samples, which lie about the object's ball, at a learning rate that suits that width.
 """
 

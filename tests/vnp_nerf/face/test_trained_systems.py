@@ -66,7 +66,7 @@ def test_a_run_of_another_command_is_not_taken_for_this_one(printed, tmp_path):
 
 def test_a_training_that_fails_is_told_with_its_last_words(tmp_path):
     with pytest.raises(DataError, match=r"ended with exit code 14: (.|\n)*nowhere"):
-        train(system_named("vnp-nerf-tiny"), Schooling(tmp_path / "nowhere"), 1, tmp_path / "run")
+        train(system_named("tiny"), Schooling(tmp_path / "nowhere"), 1, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_the_script_trains_scores_and_draws_and_finds_again_what_it_trained(
     config = compare.Compare3D(
         train=collection,
         data=f"balls:{collection}",
-        systems=("vnp-nerf-tiny",),
+        systems=("tiny",),
         steps=(1, 2),
         scenes=(1, 50),
         views=(1, 2),
@@ -120,7 +120,7 @@ def test_the_script_trains_scores_and_draws_and_finds_again_what_it_trained(
     assert second.seconds < first.seconds / 2
     timeless = [[row for row in found.rows if row.metric != "seconds"] for found in (first, second)]
     assert timeless[0] == timeless[1]
-    assert "vnp-nerf-tiny" in capsys.readouterr().out
+    assert "tiny" in capsys.readouterr().out
 
 
 def test_minutes_or_steps_have_to_be_said(load_script, tmp_path):
