@@ -63,8 +63,9 @@ SYSTEMS: dict[str, System] = {
     ),
 }
 """`pixelnerf-like` has features of the views at a point alone, `planes` those of planes alone, both without
-latents; `tiny` is `vnp-nerf-tiny`; `paper-small` is the paper's model at a quarter of its width, half of its encoder's layers and a
-quarter of its samples, which lie about the object's ball, at a learning rate that suits that width.
+latents; `tiny` is `vnp-nerf-tiny`; `paper-small` is the paper's model at a quarter of its width, half of its
+encoder's layers and a quarter of its samples, which lie about the object's ball, at a learning rate that
+suits that width.
 """
 
 
