@@ -168,7 +168,8 @@ def open_corpus(
 def baselines_of(corpus: Corpus, config: Bench3D, voice: Voice) -> list[Predictor]:
     """The baselines asked for; they read training pictures of the corpus."""
     found: list[Predictor] = []
-    scenes = corpus.collection.split("train")
+    # A corpus that was made to be scored alone has no such split.
+    scenes = corpus.collection.split("train") if config.baselines or config.lookup else ()
     if config.baselines:
         generator = np.random.default_rng(config.seed)
         with voice.progress(f"{corpus.pairs.corpus}: mean training picture", "scenes") as report:
