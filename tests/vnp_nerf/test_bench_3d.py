@@ -1,12 +1,14 @@
 """The benchmark script on a corpus of a few pictures: from the command line to JSON, tables and sheet."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from vnp_core.errors import ConfigError, DataError
+from vnp_core.errors import ConfigError, DataError, SceneNotFoundError
 from vnp_core.results import read_results
 from vnp_nerf.library import build_model, save_model
 from vnp_nerf.radiance_config import RadianceConfig
@@ -65,6 +67,28 @@ def test_nerfacto_is_a_row_like_any_other(load_script, workplace: Path) -> None:
     rows = read_results(config.output).rows
     metrics = {model: {row.metric for row in rows if row.model == model} for model in ("tiny", "nerfacto")}
     assert metrics["tiny"] == metrics["nerfacto"] >= {"psnr", "psnr_fg", "iou", "seconds"}
+
+
+def test_a_corpus_that_was_made_without_a_training_split_is_scored(
+    load_script, workplace: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(workplace / "noise", tmp_path / "noise")
+    splits = json.loads((workplace / "noise_splits.json").read_text())
+    (tmp_path / "noise_splits.json").write_text(json.dumps({"test": splits["test"]}))
+    bench = load_script("bench_3d")
+    config = bench.Bench3D(
+        data=(f"noise:{tmp_path / 'noise'}",),
+        weights=(str(workplace / "tiny.safetensors"),),
+        views=(1,),
+        baselines=False,
+        output=tmp_path / "results.json",
+        pairs=workplace / "pairs",
+        device="cpu",
+    )
+    bench.main(config)
+    assert {row.n for row in read_results(config.output).rows} == {2}
+    with pytest.raises(SceneNotFoundError, match="'train'"):
+        bench.main(replace(config, baselines=True))
 
 
 def test_uncertainty_is_scored_beside_rivals_and_rescaled(load_script, workplace: Path) -> None:
