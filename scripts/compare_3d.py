@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from vnp_core.bench.extra import import_extra
+from vnp_core.bench.figures import write_figure
 from vnp_core.errors import ConfigError, exit_on_error, with_exit_codes
 from vnp_core.results import Row, Stopwatch, mean_row, write_results
 from vnp_core.tables import markdown_table
@@ -199,10 +200,7 @@ def draw_scaling(path: Path, rows: Sequence[Row]) -> None:
         panel.minorticks_off()
         panel.legend(fontsize=7, frameon=False)
     panels[0].set_ylabel("PSNR of held-out objects, dB")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial{path.suffix}")
-    figure.savefig(temporary, dpi=130)
-    temporary.replace(path)
+    write_figure(figure, path)
 
 
 def _parts(condition: str) -> dict[str, int]:
