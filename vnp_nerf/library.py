@@ -11,6 +11,7 @@ from vnp_core.checkpoints import Checkpoint, fitting, load_into, load_weights, s
 from vnp_core.config import from_dict, nearest, to_dict
 from vnp_core.errors import CheckpointError, ConfigError
 from vnp_core.shipped import find_weights, shipped_names
+from vnp_nerf.growth import grown
 from vnp_nerf.paper import PaperConfig, PaperModel
 from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.radiance_config import RadianceConfig
@@ -64,16 +65,22 @@ def fitting_config(checkpoint: Checkpoint, source: str) -> ModelConfig:
 def start_from(model: Model, name_or_path: str | Path) -> list[str]:
     """Fills a fresh model with those tensors of other weights that have its names and shapes.
 
-    Returns the names of the tensors that stay fresh. Raises `CheckpointError` where none fits.
+    Those of a smaller `vnp-nerf` grow into a larger one, as `vnp_nerf.growth` says. Returns the names of the
+    tensors that stay fresh. Raises `CheckpointError` where none fits.
     """
     path = weights_path(name_or_path)
-    given = load_weights(path).state_dict
-    own = model.state_dict()
+    checkpoint = load_weights(path)
+    given, own = checkpoint.state_dict, model.state_dict()
     common = {name: given[name] for name in own if name in given and given[name].shape == own[name].shape}
     if not common:
         raise CheckpointError(f"{path} has no tensor of this model's names and shapes: nothing to start from")
-    model.load_state_dict({**own, **common})
-    return sorted(own.keys() - common.keys())
+    config = fitting_config(checkpoint, str(path))
+    if isinstance(model, RadianceModel) and isinstance(config, RadianceConfig):
+        state, fresh = grown(given, config, model)
+    else:
+        state, fresh = {**own, **common}, [name for name in own if name not in common]
+    model.load_state_dict(state)
+    return sorted(fresh)
 
 
 def calibrated(config: ModelConfig, metadata: Mapping[str, Any], source: str) -> RadianceConfig:

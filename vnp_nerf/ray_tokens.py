@@ -32,9 +32,14 @@ def pixel_channels(canvases: Canvases, rotation: Float[Tensor, "B 3 3"]) -> Floa
     directions, origins = turned(canvases.directions), turned(canvases.origins)
     # A moment is as long as the ray's distance from the origin: at most 1 for rays that meet the object's
     # ball, whatever the camera's distance.
-    moments = torch.linalg.cross(origins, directions, dim=2)
+    moments = _cross(origins, directions)
     filled = canvases.filled[:, :, None].to(directions.dtype)
     return torch.cat([canvases.rgba, directions, moments, filled], dim=2)
+
+
+def _cross(left: Float[Tensor, "B V 3 P P"], right: Float[Tensor, "B V 3 P P"]) -> Float[Tensor, "B V 3 P P"]:
+    """The cross product, whole channels at a time: several times quicker here than torch's on a CPU."""
+    return left.roll(-1, 2) * right.roll(1, 2) - left.roll(1, 2) * right.roll(-1, 2)
 
 
 class RayTokenizer(nn.Module):
