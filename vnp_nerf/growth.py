@@ -97,7 +97,7 @@ def _widened(before: Tensor, own: Tensor, old: Sequence[int], new: Sequence[int]
 
 
 def _kept_columns(before: int, own: int, old: Sequence[int], new: Sequence[int]) -> Tensor:
-    """Where each old column lies among the new ones. Parts that are not named, at the end, keep their size."""
+    """Where each old column lies among the new ones. Parts at the end that are not named keep their size."""
     old, new = (*old, before - sum(old)), (*new, own - sum(new))
     starts = torch.tensor([0, *new]).cumsum(0)
     return torch.cat([start + torch.arange(length) for start, length in zip(starts, old, strict=False)])

@@ -9,7 +9,7 @@ import torch
 from vnp_core.errors import CameraError, PictureError, SceneError, ViewCountError
 from vnp_nerf.cameras import Cameras, opengl_from_opencv
 from vnp_nerf.checking.capture import Capture
-from vnp_nerf.checking.silhouettes import compare, disagreement, is_whole, object_points
+from vnp_nerf.checking.silhouettes import compare, disagreement, is_whole, object_points, outline_reach
 from vnp_nerf.frames import axes_centre
 
 _AGREES = 0.03
@@ -191,8 +191,12 @@ def _box(capture: Capture) -> Iterator[Diagnosis]:
     if len(points) == 0:
         return
     scene, world = capture.scene, points.double()
-    inside = scene.frame.apply(world)
-    reach = float(inside.norm(dim=-1).quantile(_REACH))
+    reaches = scene.frame.apply(world).norm(dim=-1)
+    reach = float(reaches.quantile(_REACH))
+    if reach > _BOX >= outline_reach(scene.frame.apply_cameras(capture.cameras), capture.masks):
+        # Seen from one side, the masks leave room in front of the object and behind it: that is no finding.
+        yield from _depths(capture, world[reaches <= _BOX])
+        return
     middle = (world.amax(0) + world.amin(0)) / 2
     radius = float((world - middle).norm(dim=-1).max())
     off = float(scene.frame.apply(middle[None]).norm())
@@ -222,6 +226,7 @@ def _box(capture: Capture) -> Iterator[Diagnosis]:
 
 
 def _depths(capture: Capture, world: torch.Tensor) -> Iterator[Diagnosis]:
+    """Whether near and far leave room for points of the object, in the world of the file."""
     scene = capture.scene
     distances = (world[:, None] - capture.cameras.positions.double()).norm(dim=-1)
     nearest, farthest = float(distances.quantile(1 - _REACH)), float(distances.quantile(_REACH))

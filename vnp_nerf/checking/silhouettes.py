@@ -116,6 +116,24 @@ def disagreement(cameras: Cameras, masks: Sequence[Mask] | None) -> float:
     return float(torch.tensor([pair.error for pair in pairs]).median()) if pairs else 0.0
 
 
+def outline_reach(cameras: Cameras, masks: Sequence[Mask]) -> float:
+    """How far from the origin of the cameras' world the object reaches at least: the greatest distance at
+    which a ray through an outline passes it.
+
+    Where views stand all around that is how far it reaches. From one side alone masks leave open how deep an
+    object is, and this says no more than they do.
+    """
+    furthest = 0.0
+    for place, mask in enumerate(masks):
+        rays = outline_rays(cameras[place], mask)
+        position = cameras.positions[place].double()
+        if len(rays):
+            furthest = max(
+                furthest, float(torch.linalg.cross(position.expand_as(rays), rays).norm(dim=-1).max())
+            )
+    return furthest
+
+
 def object_points(cameras: Cameras, masks: Sequence[Mask]) -> Float[Tensor, "N 3"]:
     """Points, in the cameras' world, that all masks show to be the object's; they may be none.
 

@@ -1,5 +1,6 @@
 """Each diagnosis on a demo scene that is spoilt in that way, and none on those that are not."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from vnp_core.errors import SceneNotFoundError
 from vnp_nerf.checking.capture import Capture
 from vnp_nerf.checking.diagnoses import Diagnosis, diagnose, exit_code
+from vnp_nerf.checking.silhouettes import object_points, outline_reach
 from vnp_nerf.readers import ReadOptions
 
 DEMO = Path(__file__).parents[3] / "data/demo/furniture"
@@ -110,6 +112,29 @@ def test_an_object_outside_of_its_box_is_told(spoilt: Callable[..., Path]):
     diagnosis = only(folder)
     assert (diagnosis.subject, diagnosis.state, diagnosis.exit_code) == ("box", "wrong", 13)
     assert diagnosed(folder, ReadOptions(frame="capture")) == []
+
+
+def from_one_side(folder: Path, degrees: float) -> Path:
+    """Leaves the views whose heading is no further than that from the first one's."""
+    meta = json.loads((folder / "transforms.json").read_text())
+    places = np.array([frame["transform_matrix"] for frame in meta["frames"]])[:, :2, 3]
+    headings = np.degrees(np.arctan2(places[:, 1], places[:, 0]))
+    near = np.abs((headings - headings[0] + 180) % 360 - 180) <= degrees
+    meta["frames"] = [frame for frame, kept in zip(meta["frames"], near, strict=True) if kept]
+    assert 3 <= len(meta["frames"]) < len(near) / 2
+    (folder / "transforms.json").write_text(json.dumps(meta))
+    return folder
+
+
+def test_views_from_one_side_are_not_held_against_the_box(spoilt: Callable[..., Path]):
+    folder = from_one_side(spoilt(), 30)
+    capture = Capture.read(folder, ReadOptions())
+    points = capture.scene.frame.apply(object_points(capture.cameras, capture.masks))
+    assert points.norm(dim=-1).quantile(0.98) > 1.2  # as deep as the masks allow
+    assert outline_reach(capture.scene.model_cameras()[list(capture.views)], capture.masks) < 1.1
+    assert diagnosed(folder) == []
+    small = diagnosed(from_one_side(spoilt(bounding_radius=0.5), 30))
+    assert [diagnosis.subject for diagnosis in small] == ["scale"]
 
 
 def test_depths_that_cut_the_object_are_told(spoilt: Callable[..., Path]):
