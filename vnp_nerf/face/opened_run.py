@@ -18,12 +18,18 @@ from vnp_nerf.views import Views
 
 @dataclass(frozen=True, eq=False)
 class RunWeights:
-    """The latest weights of a run, and the step that they are from."""
+    """The latest weights of a run, and the step that they are from.
+
+    seconds, hardware: how long it was trained, interruptions left out, and on what; None where the run is of
+    a time when that was not kept.
+    """
 
     config: VNPTrainerConfig
     architecture: ModelConfig
     state: dict[str, Tensor]
     step: int
+    seconds: float | None
+    hardware: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +64,9 @@ def run_weights(load_config: Path) -> RunWeights:
     path, checkpoint = read_latest_checkpoint(load_config.absolute().parent / config.relative_model_dir)
     architecture = config.pipeline.model.radiance
     state = scene_model_state(checkpoint, architecture, str(path))
-    return RunWeights(config, architecture, state, int(checkpoint["step"]))
+    spent = checkpoint.get("spent", {})
+    step = int(checkpoint["step"])
+    return RunWeights(config, architecture, state, step, spent.get("seconds"), spent.get("hardware"))
 
 
 def open_run(load_config: Path, device: torch.device | str = "cpu") -> OpenedRun:

@@ -17,6 +17,7 @@ from torch import Tensor
 from vnp_core.errors import ConfigError, DivergenceError, OutputExistsError, VNPError, exit_on_error
 from vnp_core.finiteness import listed
 from vnp_core.objectives import CollapseMonitor
+from vnp_core.results import hardware_name
 from vnp_core.whole_files import write_whole
 from vnp_nerf.batches import worker_died
 from vnp_nerf.face.checkpoints import (
@@ -124,6 +125,7 @@ class VNPTrainer(Trainer):
 
     def train(self) -> None:
         """Trains; an error of ours, such as an unreadable picture, ends the program with one line."""
+        self._begun = time.perf_counter()
         with exit_on_error():
             try:
                 super().train()
@@ -195,6 +197,7 @@ class VNPTrainer(Trainer):
 
     def _load_checkpoint(self) -> None:
         """Resumes a run, or starts from weights alone, and aims the learning rate at the end of this run."""
+        self._seconds_before, self._begun = 0.0, time.perf_counter()
         loaded = read_checkpoint_to_load(self.config)
         if loaded is None:
             CONSOLE.print("Training from scratch.")
@@ -203,6 +206,7 @@ class VNPTrainer(Trainer):
             self.pipeline.load_pipeline(state["pipeline"], state["step"])
             if "optimizers" in state:
                 self._start_step = state["step"] + 1
+                self._seconds_before = state.get("spent", {}).get("seconds", 0.0)
                 self.optimizers.load_optimizers(state["optimizers"])
                 if self.config.load_scheduler:
                     self.optimizers.load_schedulers(state["schedulers"])
@@ -232,6 +236,10 @@ class VNPTrainer(Trainer):
                 name: scheduler.state_dict() for name, scheduler in self.optimizers.schedulers.items()
             },
             "scalers": self.grad_scaler.state_dict(),
+            "spent": {
+                "seconds": self._seconds_before + time.perf_counter() - self._begun,
+                "hardware": f"{hardware_name(torch.device(self.device))}, {_threads()}",
+            },
         }
         write_checkpoint(target, state, workspace=self.base_dir)
         if self.config.save_only_latest_checkpoint:
@@ -252,6 +260,11 @@ def read_checkpoint_to_load(config: TrainerConfig) -> tuple[Path, dict[str, Any]
     if config.load_checkpoint is not None:
         return config.load_checkpoint, read_checkpoint(config.load_checkpoint)
     return None
+
+
+def _threads() -> str:
+    count = torch.get_num_threads()
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def _duration(seconds: float) -> str:

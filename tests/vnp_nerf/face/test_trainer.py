@@ -29,7 +29,9 @@ def test_a_run_leaves_an_absolute_config_and_a_checkpoint_of_tensors_alone(train
     config = read_run_config(trained)
     assert config.pipeline.datamanager.data.is_absolute()
     assert config.get_base_dir() == trained.parent
-    assert set(checkpoint_of(trained)) == {"step", "pipeline", "optimizers", "schedulers", "scalers"}
+    assert set(checkpoint_of(trained)) == {
+        "step", "pipeline", "optimizers", "schedulers", "scalers", "spent"
+    }  # fmt: skip
     assert {path.name for path in trained.parent.iterdir()} >= {"config.yml", "dataparser_transforms.json"}
     assert not list(trained.parent.rglob("*.partial"))
 
@@ -49,6 +51,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     rest.load_dir = first.parent / "nerfstudio_models"
     second = run_training(rest)
     assert checkpoint_of(second)["step"] == checkpoint_of(whole)["step"] == 3
+    assert checkpoint_of(second)["spent"]["seconds"] > checkpoint_of(first)["spent"]["seconds"] > 0
     expected, resumed = checkpoint_of(whole)["pipeline"], checkpoint_of(second)["pipeline"]
     for name, value in expected.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=1e-6, msg=name)
