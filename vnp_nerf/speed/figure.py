@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vnp_core.bench.extra import import_extra
+from vnp_core.bench.figures import write_figure
 from vnp_core.results import Row
 
 Curves = dict[str, list[tuple[int, float]]]
@@ -35,10 +36,7 @@ def draw_figure(path: Path, rows: Sequence[Row], model: str) -> None:
     draws.set_xticks([count for points in by_draws.values() for count, _ in points])
     for axis in (frames, views, draws):
         axis.legend(fontsize=7, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial{path.suffix}")
-    figure.savefig(temporary, dpi=130)
-    temporary.replace(path)
+    write_figure(figure, path)
 
 
 def print_table(rows: Sequence[Row], console: Console) -> None:
