@@ -24,8 +24,8 @@ rivals too; such weights are trained with noise, which `furniture-draws` was:
         --output docs/results/furniture-uncertainty.json --figures docs/results
 
 `furniture-unseen` are pairs whose queries look at the side that no context view shows. Sigmas of
-`NAME scaled` are multiplied by the one factor that fits scenes of the split `val` best, at all numbers of
-views together.
+`NAME scaled` are multiplied by the one factor that fits scenes of the collection's split `val` best, at all
+numbers of views together.
 """
 
 from collections.abc import Callable, Sequence
@@ -218,21 +218,27 @@ def scored(
 def uncertainty_rows(
     found: Contestants, corpora: Sequence[Corpus], config: Bench3D, voice: Voice
 ) -> list[Row]:
-    """Scores of all that is said of the truth; factors on sigma are fitted to objects of the split `val`."""
-    first = corpora[0]
-    validation = make_pairs(
-        first.collection,
-        "val",
-        "",
-        ["val"],
-        contexts=max(first.views),
-        queries=1,
-        limit=config.calibration_objects,
-    )
-    cases = list(cases_of(first.collection, validation, "val", read=config.read))
-    everybody, rows = found.calibrated(cases, first.views, first.pairs.corpus, voice)
-    entered = [everybody] * len(corpora)
-    return rows + scored(entered, corpora, config, voice, ", uncertainty", score_distributions)
+    """Scores of all that is said of the truth; factors on sigma are fitted to objects of the split `val` of
+    each collection.
+    """
+    rows: list[Row] = []
+    for root in dict.fromkeys(corpus.collection.root for corpus in corpora):
+        alike = [corpus for corpus in corpora if corpus.collection.root == root]
+        first = alike[0]
+        validation = make_pairs(
+            first.collection,
+            "val",
+            "",
+            ["val"],
+            contexts=max(first.views),
+            queries=1,
+            limit=config.calibration_objects,
+        )
+        cases = list(cases_of(first.collection, validation, "val", read=config.read))
+        everybody, factors = found.calibrated(cases, first.views, first.pairs.corpus, voice)
+        entered = [everybody] * len(alike)
+        rows += factors + scored(entered, alike, config, voice, ", uncertainty", score_distributions)
+    return rows
 
 
 def draw_figures(

@@ -122,6 +122,37 @@ def test_uncertainty_is_scored_beside_rivals_and_rescaled(load_script, workplace
     assert sorted(path.name for path in config.figures.iterdir()) == [f"noise-{name}.png" for name in names]
 
 
+def test_factors_on_sigma_are_those_of_each_collection(load_script, workplace: Path, tmp_path: Path) -> None:
+    bench = load_script("bench_3d")
+    shutil.copytree(workplace / "noise", tmp_path / "dark")
+    shutil.copy(workplace / "noise_splits.json", tmp_path / "dark_splits.json")
+    for path in (tmp_path / "dark").rglob("*.png"):
+        picture = Image.open(path)
+        dark = picture.point(lambda value: value * 3 // 4)
+        dark.putalpha(picture.getchannel("A"))
+        dark.save(path)
+    shutil.copytree(workplace / "pairs", tmp_path / "pairs")
+    pairs = json.loads((tmp_path / "pairs" / "noise.json").read_text())
+    (tmp_path / "pairs" / "dark.json").write_text(json.dumps({**pairs, "corpus": "dark"}))
+    config = bench.Bench3D(
+        data=(f"noise:{workplace / 'noise'}", f"dark:{tmp_path / 'dark'}"),
+        weights=(str(workplace / "tiny.safetensors"),),
+        draws=2,
+        views=(1,),
+        baselines=False,
+        limit=1,
+        calibration_objects=1,
+        output=tmp_path / "results.json",
+        pairs=tmp_path / "pairs",
+        device="cpu",
+    )
+    bench.main(config)
+    rows = read_results(config.output).rows
+    factors = {row.task: row.value for row in rows if row.metric == "sigma_factor" and "scaled" in row.model}
+    assert factors.keys() == {"noise", "dark"}
+    assert factors["noise"] != pytest.approx(factors["dark"], rel=0.01)
+
+
 def test_uncertainty_that_nobody_can_tell_is_refused_before_anything_is_scored(
     load_script, workplace: Path, smallest_model: RadianceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
