@@ -38,9 +38,8 @@ def grown(
         if before is not None and before.shape == own.shape:
             state[name] = before
         elif before is not None and _can_grow(name, before, own, config, model.config):
-            name_class = re.sub(r"residual\.\d+\.", "residual.N.", name)
-            parts = (old.get(name_class, before.shape[1:2]), new.get(name_class, own.shape[1:2]))
-            state[name] = _widened(before, own, *parts)
+            unnumbered = re.sub(r"residual\.\d+\.", "residual.N.", name)
+            state[name] = _widened(before, own, old.get(unnumbered, ()), new.get(unnumbered, ()))
         elif before is None and _is_new_layer(name, given):
             state[name] = torch.zeros_like(own) if _WRITES.match(name) else own
         else:
@@ -84,7 +83,10 @@ def _is_new_layer(name: str, given: Mapping[str, Tensor]) -> bool:
 
 
 def _widened(before: Tensor, own: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
-    """`own`, fresh, with the old rows in the place of its first ones: these do not read new columns."""
+    """`own`, fresh, with the old rows in the place of its first ones: these do not read new columns.
+
+    old, new: how long the parts are that the columns consist of, as far as that is not one alone.
+    """
     rows = len(before)
     widened = own.clone()
     if before.ndim == 1:
@@ -97,7 +99,7 @@ def _widened(before: Tensor, own: Tensor, old: Sequence[int], new: Sequence[int]
 
 
 def _kept_columns(before: int, own: int, old: Sequence[int], new: Sequence[int]) -> Tensor:
-    """Where each old column lies among the new ones. Parts at the end that are not named keep their size."""
+    """Where each old column lies among the new ones; what the parts leave over is one more."""
     old, new = (*old, before - sum(old)), (*new, own - sum(new))
     starts = torch.tensor([0, *new]).cumsum(0)
     return torch.cat([start + torch.arange(length) for start, length in zip(starts, old, strict=False)])
