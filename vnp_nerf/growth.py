@@ -66,8 +66,10 @@ def _can_grow(name: str, before: Tensor, own: Tensor, old: RadianceConfig, new: 
     """Whether a tensor of this name is one whose new rows and columns can be told from its old ones."""
     if before.ndim != own.ndim or any(a > b for a, b in zip(before.shape, own.shape, strict=True)):
         return False
-    if before.shape[2:] != own.shape[2:] or old.readings != new.readings:
+    if before.shape[2:] != own.shape[2:]:
         return False
+    if name == "network.enter.weight":
+        return (old.readings, old.position_octaves) == (new.readings, new.position_octaves)
     if name.startswith("planes."):
         cells = (old.plane_cells, old.plane_resolution) == (new.plane_cells, new.plane_resolution)
         return cells and name.startswith(("planes.expand.", "planes.refine."))

@@ -89,6 +89,7 @@ def test_what_cannot_grow_stays_fresh_and_is_told():
         {"encoder": EncoderConfig(width=64, layers=1, heads=2, hidden=32)},
         {"plane_resolution": 16},
         {"width": 32},
+        {"position_octaves": 6},
     ):
         large = RadianceModel(replace(config, **change))
         state, fresh = grown(small.state_dict(), config, large)
