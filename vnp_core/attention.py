@@ -87,7 +87,8 @@ def _attend(
     if not trains or q.device.type != "cpu" or scores > _MOST_SCORES:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=present)
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    if present is not None and not present.all():
+    # Looking at the mask's values would break a compiled graph in two.
+    if present is not None and (torch.compiler.is_compiling() or not present.all()):
         logits = logits.masked_fill(~present, -torch.inf)
     # In bfloat16 the CPU's kernel sums in float32 and rounds once, without a copy of all scores.
     return torch.softmax(logits, dim=-1).to(v.dtype) @ v
