@@ -125,7 +125,6 @@ class VNPTrainer(Trainer):
 
     def train(self) -> None:
         """Trains; an error of ours, such as an unreadable picture, ends the program with one line."""
-        self._begun = time.perf_counter()
         with exit_on_error():
             try:
                 super().train()
