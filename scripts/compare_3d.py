@@ -7,6 +7,10 @@
         --scenes 100 300 574 --steps 300 700 --data furniture:outputs/scenes/furniture64 \
         --output docs/results/scaling.json --figure docs/results/scaling.png
 
+    python scripts/compare_3d.py --train outputs/scenes/shapes-train/cars --frame canonical --steps 400 \
+        --systems deterministic "azimuth=deterministic --pipeline.model.radiance.frame azimuth" \
+        --data shapes-cars:outputs/scenes/shapes64/cars --output outputs/compare_3d/frames.json
+
 The systems are configurations of `ns-train` (vnp_nerf/face/trained_systems.py); each training is a process
 of its own, one after another. What is trained already in the folder of --runs is not trained again.
 """
@@ -39,6 +43,7 @@ from vnp_nerf.face.trained_systems import (
 from vnp_nerf.pairs import Pairs, read_pairs
 from vnp_nerf.readers import Collection, open_collection
 
+SYSTEMS_HELP = f"Any of {', '.join(SYSTEMS)}; or variants of them, each as 'NAME=SYSTEM FLAGS of ns-train'."
 PAIRS_FOLDER = Path(__file__).resolve().parents[1] / "data" / "pairs"
 
 
@@ -50,7 +55,7 @@ class Compare3D:
     """The collection that is trained on."""
     data: str
     """The corpus that is scored, NAME:FOLDER; its pairs are data/pairs/NAME.json."""
-    systems: Annotated[tuple[str, ...], tyro.conf.arg(help=f"Any of {', '.join(SYSTEMS)}.")] = (
+    systems: Annotated[tuple[str, ...], tyro.conf.arg(help=SYSTEMS_HELP)] = (
         "vnp-nerf",
         "deterministic",
         "pixelnerf-like",
@@ -118,12 +123,11 @@ def lessons(config: Compare3D) -> list[Lesson]:
     steps: Sequence[int | None] = config.steps or (None,)
     return [
         Lesson(
-            name,
-            system_named(name),
+            *system_named(system),
             Schooling(config.train, config.frame, train_scenes=count, seed=config.seed),
             wanted,
         )
-        for name in config.systems
+        for system in config.systems
         for count in counts
         for wanted in steps
     ]

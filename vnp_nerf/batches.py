@@ -19,6 +19,7 @@ from vnp_nerf.readers import ReadOptions
 from vnp_nerf.rendering import over
 from vnp_nerf.scene import Scene
 from vnp_nerf.scene_cache import SceneCache
+from vnp_nerf.true_depth import distances
 from vnp_nerf.views import Views, unit_range
 
 
@@ -46,6 +47,8 @@ class BatchConfig:
     """Share of the scenes, 0 to 1, that are mirrored."""
     recolour_fraction: float = 0.0
     """Share of the scenes, 0 to 1, whose colour channels are permuted."""
+    depth: bool = False
+    """Rays come with the distance at which they truly end; for scenes of `make_scenes.py --depth`."""
     cache_mebibytes: int = 2048
     """Most memory that decoded pictures take, MiB, in all workers together."""
     workers: int = 0
@@ -75,7 +78,8 @@ class TrainBatch:
 
     directions are unit vectors; rgba is straight alpha, 0 to 1. targets are those views whole, for the
     posterior. The first rays are the ones drawn around the object; shown are those that go through a context
-    view (see `BatchConfig.context_share`).
+    view (see `BatchConfig.context_share`). depth is the distance along each ray at which its renderer saw it
+    end, in the model's units and infinite where it meets nothing; None without `BatchConfig.depth`.
     """
 
     context: Views
@@ -85,6 +89,7 @@ class TrainBatch:
     rgba: Float[Tensor, "B R 4"]
     shown: Bool[Tensor, "B R"]
     scene_names: list[str]
+    depth: Float[Tensor, "B R"] | None = None
 
     def colours_over(self, background: Float[Tensor, "B R 3"]) -> Float[Tensor, "B R 3"]:
         """The rays' true colours over a background."""
@@ -101,6 +106,7 @@ class TrainBatch:
             self.rgba.to(device, non_blocking=non_blocking),
             self.shown.to(device, non_blocking=non_blocking),
             self.scene_names,
+            None if self.depth is None else self.depth.to(device, non_blocking=non_blocking),
         )
 
 
@@ -141,7 +147,28 @@ class BatchMaker:
             origins, directions, rgba = change.rays(origins, directions, rgba)
         names = [self.cache.opened(number).scene.name for number in chosen]
         shown = torch.from_numpy(view >= config.target_views)
-        return TrainBatch(context, targets, origins.contiguous(), directions, rgba, shown, names)
+        depth = self._depth(chosen, asked, (view, x, y)) if config.depth else None
+        return TrainBatch(context, targets, origins.contiguous(), directions, rgba, shown, names, depth)
+
+    def _depth(
+        self,
+        scenes: Sequence[int],
+        views: Sequence[Sequence[int]],
+        pixels: tuple[Int[np.ndarray, "B R"], Int[np.ndarray, "B R"], Int[np.ndarray, "B R"]],
+    ) -> Float[Tensor, "B R"]:
+        """Distances at pixels (which of the scene's views, column, row)."""
+        rows = []
+        for number, shown, view, x, y in zip(scenes, views, *pixels, strict=True):
+            pictures = self.cache.opened(number).depth
+            assert pictures is not None, "the cache was made for depth"
+            levels = np.zeros(view.shape, np.int32)
+            for place, index in enumerate(shown):
+                here = view == place
+                kept = self.cache.view(number, index).depth
+                assert kept is not None, "the cache was made for depth"
+                levels[here] = kept[y[here], x[here]]
+            rows.append(distances(torch.from_numpy(levels), pictures.scale))
+        return torch.stack(rows)
 
     def _pick_views(
         self, number: int, context_count: int, draw: np.random.Generator
@@ -214,7 +241,7 @@ class SceneSampler:
         config.validate()
         if not scenes:
             raise SceneNotFoundError("The sampler was given no scenes to train on.")
-        cache = SceneCache(scenes, config.cache_mebibytes / max(config.workers, 1), options)
+        cache = SceneCache(scenes, config.cache_mebibytes / max(config.workers, 1), options, config.depth)
         self.config = config
         self._maker = BatchMaker(cache, config, seed)
         self._step = start

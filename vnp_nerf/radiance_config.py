@@ -64,7 +64,9 @@ class RadianceConfig:
     radius: float = 1.05
     """Radius of the ball that holds the object, model units; the field is empty outside."""
     train_samples: int = 24
-    """Stratified samples a ray in training."""
+    """Samples a ray in training: stratified, or with `proposal_samples` where these found density."""
+    proposal_samples: int = 0
+    """Stratified samples a ray of a first pass of training, without gradients; 0: there is none."""
     render_samples: int = 48
     """Evenly spaced samples a ray in rendering."""
     importance_samples: int = 0
@@ -73,6 +75,12 @@ class RadianceConfig:
     """Training computes matrix products in bfloat16; rendering sums, KL and losses stay in float32."""
     alpha_weight: float = 0.2
     """Weight of the squared error of alpha in the loss."""
+    depth_weight: float = 0.0
+    """Weight of the negative log-likelihood of the distance at which rays truly end, nats a ray; for batches
+    with depth.
+    """
+    depth_window: float = 0.04
+    """A ray ends where it should if it does so within this distance of the truth, model units."""
     noise: bool = True
     """Points have a noise of colour and of opacity, rendered along the ray and trained by likelihood."""
     noise_factor: float = 1.0
@@ -97,6 +105,11 @@ class RadianceConfig:
         if self.train_draws and not self.noise:
             raise ConfigError(
                 f"train_draws is {self.train_draws}, and only a likelihood compares draws: set noise to True"
+            )
+        if self.depth_weight < 0 or not self.depth_window > 0:
+            raise ConfigError(
+                f"depth_weight is {self.depth_weight} and depth_window {self.depth_window}: give a weight "
+                "of 0 or more, and a window above 0"
             )
         if not 0 < self.noise_factor < math.inf:
             raise ConfigError(f"noise_factor is {self.noise_factor}: it must be positive and finite")

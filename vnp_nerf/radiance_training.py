@@ -12,6 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from vnp_core.errors import ConfigError
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.pixel_noise import (
     draw_spread,
@@ -20,8 +21,9 @@ from vnp_nerf.pixel_noise import (
     pixel_distribution,
 )
 from vnp_nerf.radiance_config import RadianceConfig
-from vnp_nerf.ray_sampling import stratified_edges
-from vnp_nerf.rendering import Rendering, composite
+from vnp_nerf.ray_sampling import proposed_edges, stratified_edges
+from vnp_nerf.rendering import composite, ray_weights
+from vnp_nerf.termination import termination_likelihood
 
 if TYPE_CHECKING:
     from vnp_nerf.radiance import Encoded, RadianceModel
@@ -36,8 +38,15 @@ def train_outputs(model: "RadianceModel", batch: TrainBatch, generator: torch.Ge
         latents = [model.latents.draw(encoded.tokens).latents]
         if draws := model.config.train_draws:
             latents.append(model.latents.draw(encoded.tokens, generator=generator, draws=draws).latents)
-        seen = render_draws(model, encoded, torch.cat(latents, dim=1), batch, background, generator)
+        edges = edges_of(model, encoded, batch, generator)
+        density, values = query_draws(model, encoded, torch.cat(latents, dim=1), batch, edges)
+    seen = composite(density, values, edges[:, None], background[:, None])
     outputs = {"rgb": seen.rgb, "alpha": seen.alpha, "truth": batch.colours_over(background)}
+    if model.config.depth_weight:
+        weights = ray_weights(density[:, 0], edges)
+        outputs["termination"] = termination_likelihood(
+            weights, edges, depth_of(batch), model.config.depth_window
+        )
     if model.config.noise:
         drawn = seen.map(lambda part: part[:, 1:]) if draws else seen
         assert drawn.rgb_variance is not None
@@ -50,25 +59,36 @@ def train_outputs(model: "RadianceModel", batch: TrainBatch, generator: torch.Ge
     return outputs
 
 
-def render_draws(
+def edges_of(
+    model: "RadianceModel", encoded: "Encoded", batch: TrainBatch, generator: torch.Generator
+) -> Float[Tensor, "B R S+1"]:
+    """Where the batch's rays are asked: stratified, or by what a first pass at the latents' mean found."""
+    config = model.config
+    near, far = model.spans(encoded, batch.origins, batch.directions)
+    first = stratified_edges(near, far, config.proposal_samples or config.train_samples, generator)
+    if not config.proposal_samples:
+        return first
+    # A weight that autocast rounded here must not be kept for the pass that needs its gradient.
+    rounding = torch.autocast(near.device.type, torch.bfloat16, enabled=config.bfloat16, cache_enabled=False)
+    with torch.no_grad(), rounding:
+        decoded = model.decode(encoded, model.latents.draw(encoded.tokens).latents[:, 0])
+        density, _ = model.query_rays(decoded, batch.origins, batch.directions, first)
+    return proposed_edges(first, ray_weights(density, first), config.train_samples, generator)
+
+
+def query_draws(
     model: "RadianceModel",
     encoded: "Encoded",
     latents: Float[Tensor, "B K L Z"],
     batch: TrainBatch,
-    background: Float[Tensor, "B R 3"],
-    generator: torch.Generator,
-) -> Rendering:
-    """The batch's rays [B, K, R, ...], each at samples that all draws share."""
+    edges: Float[Tensor, "B R S+1"],
+) -> tuple[Float[Tensor, "B K R S"], Float[Tensor, "B K R S C"]]:
+    """Density and what is rendered along the batch's rays, at samples that all draws share."""
     decoded = model.decode(encoded, rearrange(latents, "B K L Z -> (B K) L Z"))
-    near, far = model.spans(encoded, batch.origins, batch.directions)
-    edges = stratified_edges(near, far, model.config.train_samples, generator)
     density, values = model.query_rays(decoded, batch.origins, batch.directions, edges)
-    scenes = len(latents)
-    return composite(
-        rearrange(density, "(B K) R S -> B K R S", B=scenes),
-        rearrange(values, "(B K) R S C -> B K R S C", B=scenes),
-        edges[:, None],
-        background[:, None],
+    return (
+        rearrange(density, "(B K) R S -> B K R S", B=len(latents)),
+        rearrange(values, "(B K) R S C -> B K R S C", B=len(latents)),
     )
 
 
@@ -81,28 +101,42 @@ def level_spreads(
     Levels above are at their means, and those below at the means that follow.
     """
     encoded = model.encode(batch.context)
+    edges = edges_of(model, encoded, batch, generator)
     noise = model.latents.noise(encoded.tokens, generator, draws)
     spreads: list[Tensor] = []
     for level in range(model.config.latents.levels):
         alone = torch.zeros_like(noise)
         alone[:, :, level] = noise[:, :, level]
         latents = model.latents(encoded.tokens, alone).latents
-        seen = render_draws(model, encoded, latents, batch, torch.ones_like(batch.origins), generator)
+        density, values = query_draws(model, encoded, latents, batch, edges)
+        seen = composite(density, values, edges[:, None], "white")
         assert seen.rgb_variance is not None
         spreads.append(draw_spread(seen.rgb, seen.rgb_variance))
     return torch.stack(spreads)
 
 
+def depth_of(batch: TrainBatch) -> Float[Tensor, "B R"]:
+    """The true depth of a batch's rays. Raises `ConfigError` for a batch that came without."""
+    if batch.depth is None:
+        raise ConfigError(
+            "depth_weight asks for the true depth of rays, and batches come without: set batches.depth to "
+            "True (for scenes of 'make_scenes.py --depth'), or depth_weight to 0"
+        )
+    return batch.depth
+
+
 def loss_terms(config: RadianceConfig, outputs: dict[str, Tensor], batch: TrainBatch) -> dict[str, Tensor]:
     """Squared errors of colour over random backgrounds and of alpha, at the latents' mean; of the colour
-    of the mean of draws; and with `config.noise` the negative log-likelihoods of the rays' colours, nats
-    a ray.
+    of the mean of draws; and with `config.noise` the negative log-likelihoods of the rays' colours, with
+    `config.depth_weight` those of where they end, nats a ray.
     """
     rgb = outputs["rgb"]
     terms = {
         "rgb": F.mse_loss(rgb[:, 0], outputs["truth"]),
         "alpha": config.alpha_weight * F.mse_loss(outputs["alpha"][:, 0], batch.rgba[..., 3]),
     }
+    if config.depth_weight:
+        terms["termination"] = config.depth_weight * outputs["termination"]
     if config.train_draws:
         terms["mean_of_draws"] = F.mse_loss(rgb[:, 1:].mean(1), outputs["truth"])
     if "log_probs" in outputs:

@@ -59,9 +59,6 @@ def importance_edges(
     their stratum under a generator (NeRF section 5.2). `padding` is added to each weight, so that no
     interval is starved.
     """
-    weights = weights + padding
-    cumulative = torch.cumsum(weights / weights.sum(-1, keepdim=True), dim=-1).clamp_max(1)
-    cumulative = torch.cat([torch.zeros_like(cumulative[..., :1]), cumulative], dim=-1)
     levels = torch.linspace(0, 1 - 1 / (samples + 1), samples + 1, device=edges.device, dtype=edges.dtype)
     levels = levels.expand(*edges.shape[:-1], samples + 1).contiguous()
     if generator is None:
@@ -69,8 +66,33 @@ def importance_edges(
     else:
         uniform = torch.rand(levels.shape, generator=generator, device=edges.device, dtype=edges.dtype)
         levels = levels + uniform / (samples + 1)
+    return torch.sort(torch.cat([edges, quantiles(edges, weights + padding, levels)], dim=-1), dim=-1).values
+
+
+def proposed_edges(
+    edges: Float[Tensor, "*R S+1"],
+    weights: Float[Tensor, "*R S"],
+    samples: int,
+    generator: torch.Generator | None = None,
+    padding: float = 0.01,
+) -> Float[Tensor, "*R N+1"]:
+    """Edges of `samples` intervals over the same span that follow the weights of a first pass, in place of
+    its own: each holds the same share of the weights, which `padding` is added to (see `importance_edges`).
+    """
+    nothing = torch.zeros_like(edges[..., 0])
+    levels = stratified_edges(nothing, nothing + 1, samples, generator)
+    within = quantiles(edges, weights + padding, levels[..., 1:-1].contiguous())
+    return torch.cat([edges[..., :1], within, edges[..., -1:]], dim=-1)
+
+
+def quantiles(
+    edges: Float[Tensor, "*R S+1"], weights: Float[Tensor, "*R S"], levels: Float[Tensor, "*R N"]
+) -> Float[Tensor, "*R N"]:
+    """Where the cumulative weight, piecewise linear and scaled to end at 1, reaches these levels."""
+    cumulative = torch.cumsum(weights / weights.sum(-1, keepdim=True), dim=-1).clamp_max(1)
+    cumulative = torch.cat([torch.zeros_like(cumulative[..., :1]), cumulative], dim=-1)
     above = torch.searchsorted(cumulative, levels, right=True).clamp(1, edges.shape[-1] - 1)
     low, high = cumulative.gather(-1, above - 1), cumulative.gather(-1, above)
     start, end = edges.gather(-1, above - 1), edges.gather(-1, above)
     fraction = ((levels - low) / (high - low).clamp_min(1e-8)).clamp(0, 1)
-    return torch.sort(torch.cat([edges, start + fraction * (end - start)], dim=-1), dim=-1).values
+    return start + fraction * (end - start)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8, UInt16
 from rich.progress import track
 
+from vnp_core.errors import SceneError
 from vnp_nerf.readers import ReadOptions, open_scene
 from vnp_nerf.scene import Scene
+from vnp_nerf.true_depth import DepthPictures
 
 _BOX_MARGIN = 1 / 16
 """By how much of the picture's longer side a foreground box is grown on each side, at least one pixel."""
@@ -20,20 +22,31 @@ _BOX_MARGIN = 1 / 16
 
 @dataclass(frozen=True, eq=False)
 class OpenedScene:
-    """A scene's numbers as arrays: cameras in the model's frame, and the views that may be trained on."""
+    """A scene's numbers as arrays: cameras in the model's frame, and the views that may be trained on; and
+    where its depth is, if the cache was to look for it.
+    """
 
     scene: Scene
     camera_to_world: Float[np.ndarray, "V 3 4"]
     intrinsics: Float[np.ndarray, "V 4"]
     usable: Int[np.ndarray, "U"]
+    depth: DepthPictures | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedView:
-    """One picture's pixels and the box [x0, x1) x [y0, y1) around its foreground: (x0, y0, x1, y1)."""
+    """One picture's pixels, the box [x0, x1) x [y0, y1) around its foreground: (x0, y0, x1, y1), and the
+    levels of its depth.
+    """
 
     rgba: UInt8[np.ndarray, "h w 4"]
     box: tuple[int, int, int, int]
+    depth: UInt16[np.ndarray, "h w"] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of its pixels and levels."""
+        return self.rgba.nbytes + (0 if self.depth is None else self.depth.nbytes)
 
 
 class SceneCache:
@@ -41,13 +54,20 @@ class SceneCache:
 
     The bound is on the decoded bytes; the picture that was longest unused goes first.
 
+    With `depth` each view comes with the depth that its renderer knew, and a scene without is an error.
+
     Safe to use from several threads. A picture may be decoded twice when two threads want it at once.
     """
 
     def __init__(
-        self, scenes: Sequence[Path | Scene], mebibytes: float, options: ReadOptions | None = None
+        self,
+        scenes: Sequence[Path | Scene],
+        mebibytes: float,
+        options: ReadOptions | None = None,
+        depth: bool = False,
     ) -> None:
         self._sources = list(scenes)
+        self._with_depth = depth
         self._options = options
         self._capacity = int(mebibytes * 2**20)
         self._opened: dict[int, OpenedScene] = {}
@@ -79,28 +99,43 @@ class SceneCache:
             scene = source if isinstance(source, Scene) else open_scene(source, self._options)
             cameras = scene.model_cameras()
             usable = np.asarray(scene.views_in("train"), dtype=np.int64)
-            found = OpenedScene(scene, cameras.camera_to_world.numpy(), cameras.intrinsics.numpy(), usable)
+            depth = self._depth_of(scene) if self._with_depth else None
+            found = OpenedScene(
+                scene, cameras.camera_to_world.numpy(), cameras.intrinsics.numpy(), usable, depth
+            )
             self._opened[number] = found
         return found
 
     def view(self, number: int, index: int) -> DecodedView:
-        """A view of a scene, decoded on first use. Raises `PictureError`."""
+        """A view of a scene, decoded on first use. Raises `PictureError`, and for depth `SceneError`."""
         key = (number, index)
         with self._lock:
             found = self._views.get(key)
             if found is not None:
                 self._views.move_to_end(key)
                 return found
-        rgba = self.opened(number).scene.picture(index)
+        opened = self.opened(number)
+        rgba = opened.scene.picture(index)
         rgba.setflags(write=False)
-        found = DecodedView(rgba, foreground_box(rgba))
+        levels = None if opened.depth is None else opened.depth.levels(index).astype(np.uint16)
+        found = DecodedView(rgba, foreground_box(rgba), levels)
         with self._lock:
-            if key not in self._views and rgba.nbytes <= self._capacity:
+            if key not in self._views and found.bytes <= self._capacity:
                 self._views[key] = found
-                self._bytes += rgba.nbytes
+                self._bytes += found.bytes
                 while self._bytes > self._capacity:
                     _, dropped = self._views.popitem(last=False)
-                    self._bytes -= dropped.rgba.nbytes
+                    self._bytes -= dropped.bytes
+        return found
+
+    @staticmethod
+    def _depth_of(scene: Scene) -> DepthPictures:
+        found = DepthPictures.of(scene)
+        if found is None:
+            raise SceneError(
+                f"{scene.path}: the scene was written without depth, and batches.depth asks for it: set that "
+                "to False, or make the scenes with 'make_scenes.py --depth'."
+            )
         return found
 
     def preload(self, progress: bool = True, threads: int = 4) -> None:

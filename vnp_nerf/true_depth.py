@@ -8,11 +8,13 @@ train/depth_000.png    16-bit grey; times depth_scale it is the distance along t
 import json
 import math
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int32
 from torch import Tensor
 
 from vnp_core.errors import SceneError
@@ -21,31 +23,57 @@ from vnp_nerf.readers.layout import read_text
 from vnp_nerf.scene import Scene
 
 
+@dataclass(frozen=True, eq=False)
+class DepthPictures:
+    """Where a scene's depth is. scale: of one level, in the model's units."""
+
+    file: Path
+    entries: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    scale: float
+
+    @classmethod
+    def of(cls, scene: Scene) -> "DepthPictures | None":
+        """Those of a scene, None where it was written without. Raises `SceneError` for a scale of none."""
+        file = scene.path if scene.path.suffix == ".json" else scene.path / "transforms.json"
+        if not file.is_file():
+            return None
+        head: dict[str, Any] = json.loads(read_text(file))  # a scene was read from it: it is sound
+        if "depth_scale" not in head:
+            return None
+        scale = head["depth_scale"]
+        if type(scale) not in (int, float) or not (math.isfinite(scale) and scale > 0):
+            raise SceneError(f"{file}: depth_scale is a positive number; given was {scale!r}.")
+        entries = tuple(str(frame.get("depth_path", "")) for frame in head["frames"])
+        sizes = tuple((height, width) for height, width in scene.cameras.sizes.tolist())
+        return cls(file, entries, sizes, scale * scene.frame.scale)
+
+    def levels(self, view: int) -> Int32[np.ndarray, "H W"]:
+        """Of a view: times `scale` they are distances along unit rays, and 0 is nothing.
+
+        Raises `SceneError` where its entry is none, and `PictureError` where the picture is missing, damaged
+        or of another size than the view.
+        """
+        place = PurePosixPath(self.entries[view])
+        path = self.file.parent / place
+        # Links are followed for this, so that none leads elsewhere.
+        if not place.name or not path.resolve().is_relative_to(self.file.parent.resolve()):
+            raise SceneError(
+                f"{self.file}: frame {view}: depth_path is a file below it; given was '{place}'."
+            )
+        return read_levels(path, *self.sizes[view])
+
+
 def true_depths(scene: Scene, views: Sequence[int]) -> list[Float[Tensor, "H W"]] | None:
     """Distances along unit rays in the model's units, infinite where there is nothing; None where the scene
-    was written without.
-
-    Raises `SceneError` where the file's entries are none, and `PictureError` where a picture is missing,
-    damaged or of another size than its view.
+    was written without. Raises what `DepthPictures` raises.
     """
-    file = scene.path if scene.path.suffix == ".json" else scene.path / "transforms.json"
-    if not file.is_file():
+    pictures = DepthPictures.of(scene)
+    if pictures is None:
         return None
-    head: dict[str, Any] = json.loads(read_text(file))  # a scene was read from it: it is sound
-    if "depth_scale" not in head:
-        return None
-    scale = head["depth_scale"]
-    if type(scale) not in (int, float) or not (math.isfinite(scale) and scale > 0):
-        raise SceneError(f"{file}: depth_scale is a positive number; given was {scale!r}.")
-    found: list[Tensor] = []
-    for view in views:
-        place = PurePosixPath(str(head["frames"][view].get("depth_path", "")))
-        path = file.parent / place
-        # Links are followed for this, so that none leads elsewhere.
-        if not place.name or not path.resolve().is_relative_to(file.parent.resolve()):
-            raise SceneError(f"{file}: frame {view}: depth_path is a file below it; given was '{place}'.")
-        height, width = scene.cameras.sizes[view].tolist()
-        levels = torch.from_numpy(read_levels(path, height, width))
-        depth = levels.float() * scale * scene.frame.scale
-        found.append(torch.where(levels > 0, depth, math.inf))
-    return found
+    return [distances(torch.from_numpy(pictures.levels(view)), pictures.scale) for view in views]
+
+
+def distances(levels: Tensor, scale: float | Tensor) -> Float[Tensor, "*P"]:
+    """What levels mean: infinite where they are 0."""
+    return torch.where(levels > 0, levels.float() * scale, math.inf)

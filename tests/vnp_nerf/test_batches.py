@@ -1,3 +1,4 @@
+import json
 import pickle
 import subprocess
 import sys
@@ -8,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from vnp_core.errors import ConfigError, PictureError, SceneNotFoundError, ViewCountError
+from vnp_core.errors import ConfigError, PictureError, SceneError, SceneNotFoundError, ViewCountError
 from vnp_nerf.batches import BatchConfig, SceneSampler, TrainBatch
 from vnp_nerf.cameras import project
 from vnp_nerf.readers import open_scene
@@ -69,6 +71,46 @@ def test_each_ray_carries_the_pixel_that_it_passes_through(folders):
             torch.testing.assert_close(pixels[own], expected[own], atol=1e-3, rtol=0)
             found |= own
         assert found.all()
+
+
+def with_depth(folder: Path, edit_scene) -> Path:
+    """Levels of a view that say view, row and column."""
+    meta = json.loads((folder / "transforms.json").read_text())
+    for view in range(len(meta["frames"])):
+        with Image.open(folder / f"r_{view}.png") as picture:
+            width, height = picture.size
+        y, x = np.mgrid[:height, :width]
+        Image.fromarray((10000 * view + 100 * y + x).astype(np.uint16)).save(folder / f"d_{view}.png")
+
+    def change(meta: dict) -> None:
+        meta["depth_scale"] = 0.001
+        for view, frame in enumerate(meta["frames"]):
+            frame["depth_path"] = f"d_{view}.png"
+
+    return edit_scene(folder, change)
+
+
+def test_each_ray_carries_the_depth_of_its_pixel(folders, edit_scene):
+    scenes = [with_depth(folder, edit_scene) for folder in folders]
+    scales = {folder.name: open_scene(folder).frame.scale for folder in scenes}
+    config = replace(CONFIG, depth=True, mirror_fraction=0.5)
+    for step in range(3):
+        batch = SceneSampler(scenes, config).batch(step)
+        assert batch.depth is not None
+        scale = torch.tensor([[0.001 * scales[name]] for name in batch.scene_names])
+        column, row, view = (batch.rgba[..., :3] * 255).round().unbind(-1)
+        levels = 10000 * view + 100 * row + column
+        expected = torch.where(levels > 0, levels * scale, torch.inf)
+        torch.testing.assert_close(batch.depth, expected)
+        assert torch.equal(batch.to("cpu").depth, batch.depth)
+    same = SceneSampler(scenes, replace(config, depth=False)).batch(2)
+    assert same.depth is None
+    assert_same(same, batch)
+
+
+def test_scenes_without_depth_cannot_give_it(folders):
+    with pytest.raises(SceneError, match=r"without depth, and batches\.depth.*make_scenes\.py --depth"):
+        SceneSampler(folders, replace(CONFIG, depth=True)).batch(0)
 
 
 def test_the_views_of_a_batch_are_those_of_the_scene_in_the_models_frame(folders):

@@ -1,8 +1,9 @@
+import numpy as np
 import torch
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.model_components.ray_samplers import PDFSampler, UniformSampler
 
-from vnp_nerf.ray_sampling import ball_span, importance_edges, stratified_edges
+from vnp_nerf.ray_sampling import ball_span, importance_edges, proposed_edges, stratified_edges
 
 
 def test_ball_span_of_a_central_ray_is_its_diameter():
@@ -70,3 +71,24 @@ def test_importance_edges_crowd_where_the_weight_is():
     new = importance_edges(edges, weights, 32, torch.Generator().manual_seed(0))
     assert new.shape == (1, 44)
     assert ((new >= 0.4) & (new <= 0.5)).float().mean() > 0.6
+
+
+def test_proposed_edges_cut_the_same_span_into_equal_shares():
+    near, far = torch.tensor([2.0, 3.0]), torch.tensor([6.0, 5.0])
+    edges = stratified_edges(near, far, 12)
+    weights = torch.rand(2, 12, generator=torch.Generator().manual_seed(1))
+    found = proposed_edges(edges, weights, 8, padding=0)
+    for row in range(2):
+        cumulative = np.concatenate([[0], np.cumsum(weights[row].double())]) / weights[row].double().sum()
+        shares = np.diff(np.interp(found[row], edges[row], cumulative))
+        np.testing.assert_allclose(shares, 1 / 8, atol=1e-5)
+    assert torch.equal(found[:, 0], near)
+    assert torch.equal(found[:, -1], far)
+
+
+def test_proposed_edges_of_a_ray_that_met_nothing_are_stratified():
+    near, far = torch.tensor([2.0]), torch.tensor([6.0])
+    first = stratified_edges(near, far, 5)
+    found = proposed_edges(first, torch.zeros(1, 5), 16, torch.Generator().manual_seed(0))
+    even = stratified_edges(near, far, 16, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found[:, 1:-1], even[:, 1:-1])

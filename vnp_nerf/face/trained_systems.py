@@ -7,13 +7,14 @@ the rate that a short run of it shows, and is then a model like any other.
 import json
 import math
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vnp_core.errors import ConfigError, DataError, OutputExistsError
@@ -94,13 +95,12 @@ class Schooling:
             *(f"{_BATCHES}.scenes-per-batch", str(self.scenes_per_batch)),
             *(f"{_BATCHES}.rays-per-scene", str(self.rays_per_scene)),
             *(f"{_BATCHES}.max-context-views", str(self.max_context_views)),
-            *system.flags,
         ]
         if system.framed:
             words += [f"{_MODEL}.frame", self.frame]
         if self.train_scenes is not None:
             words += ["--pipeline.datamanager.train-scenes", str(self.train_scenes)]
-        return words
+        return [*words, *system.flags]  # of a flag that comes twice the last one counts
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,21 @@ class Trained:
     model: Model = field(repr=False, compare=False)
 
 
-def system_named(name: str) -> System:
-    """One of `SYSTEMS`. Raises `ConfigError` for any other name."""
-    if name not in SYSTEMS:
-        raise ConfigError(f"there is no system {name!r}; known: {', '.join(SYSTEMS)}")
-    return SYSTEMS[name]
+def system_named(text: str) -> tuple[str, System]:
+    """One of `SYSTEMS` by its name, or a variant of one as 'NAME=SYSTEM FLAGS'; its name comes along.
+
+    Raises `ConfigError` where there is no such system, and for a name that is no folder's.
+    """
+    name, equals, rest = text.partition("=")
+    base, *flags = shlex.split(rest) if equals else [name]
+    if base not in SYSTEMS:
+        raise ConfigError(f"there is no system {base!r}; known: {', '.join(SYSTEMS)}")
+    if not re.fullmatch(r"[\w.-]+", name) or (equals and name in SYSTEMS):
+        raise ConfigError(
+            f"{name!r} cannot name a variant of {base}: use letters, digits, - and _ of your own"
+        )
+    system = SYSTEMS[base]
+    return name, replace(system, flags=(*system.flags, *flags))
 
 
 def steps_in(system: System, schooling: Schooling, minutes: float, run: Path) -> int:

@@ -39,7 +39,7 @@ def test_a_sample_of_scenes_is_part_of_every_larger_one():
 
 
 def test_the_steps_that_fit_into_a_time_follow_from_the_last_rate(printed, tmp_path):
-    system = system_named("vnp-nerf")
+    _, system = system_named("vnp-nerf")
     assert steps_in(system, Schooling(tmp_path), 2.0, tmp_path / "trial") == 150
     assert "--max-num-iterations" in printed[0]
     assert not (tmp_path / "trial").exists()
@@ -51,9 +51,31 @@ def test_an_unknown_system_and_a_folder_of_something_else_are_refused(printed, t
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "mine.png").write_bytes(b"")
     with pytest.raises(OutputExistsError, match="no run of ns-train"):
-        train(system_named("vnp-nerf"), Schooling(tmp_path), 3, tmp_path / "photos")
+        train(system_named("vnp-nerf")[1], Schooling(tmp_path), 3, tmp_path / "photos")
     assert (tmp_path / "photos" / "mine.png").exists()
     assert not printed
+
+
+def test_a_variant_is_a_system_with_flags_that_count_last(tmp_path):
+    name, variant = system_named("deep=deterministic --pipeline.model.radiance.frame azimuth")
+    assert name == "deep"
+    command = Schooling(tmp_path, frame="canonical").command(variant, 1, tmp_path / "run", 1)
+    assert command[-2:] == ["--pipeline.model.radiance.frame", "azimuth"]
+    plain = Schooling(tmp_path, frame="canonical").command(SYSTEMS["deterministic"], 1, tmp_path / "run", 1)
+    assert command[:-2] == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("deep=nerf --x 1", "no system 'nerf'"),
+        ("../deep=deterministic", "cannot name a variant"),
+        ("planes=deterministic", "'planes' cannot name a variant"),
+    ],
+)
+def test_variants_that_cannot_be_are_refused(text, words):
+    with pytest.raises(ConfigError, match=words):
+        system_named(text)
 
 
 def test_a_run_of_another_command_is_not_taken_for_this_one(printed, tmp_path):
@@ -61,12 +83,12 @@ def test_a_run_of_another_command_is_not_taken_for_this_one(printed, tmp_path):
     told = {"command": "ns-train vnp-nerf --data elsewhere", "steps": 3, "seconds": 1.0}
     (tmp_path / "run" / "trained.json").write_text(json.dumps(told))
     with pytest.raises(ConfigError, match="another command"):
-        train(system_named("vnp-nerf"), Schooling(tmp_path), 3, tmp_path / "run")
+        train(system_named("vnp-nerf")[1], Schooling(tmp_path), 3, tmp_path / "run")
 
 
 def test_a_training_that_fails_is_told_with_its_last_words(tmp_path):
     with pytest.raises(DataError, match=r"ended with exit code 14: (.|\n)*nowhere"):
-        train(system_named("tiny"), Schooling(tmp_path / "nowhere"), 1, tmp_path / "run")
+        train(system_named("tiny")[1], Schooling(tmp_path / "nowhere"), 1, tmp_path / "run")
 
 
 @pytest.mark.slow
