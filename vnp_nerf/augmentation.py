@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vnp_nerf.reflection import reflected, reflected_views
+from vnp_nerf.reflection import Axis, reflected, reflected_views
 from vnp_nerf.views import Views
 
 
@@ -20,23 +20,30 @@ class Augmentation:
     """What is done to each of B scenes."""
 
     mirrored: Bool[Tensor, "B"]
-    """Reflected in the plane y = 0 of the model frame."""
+    """Reflected in an upright plane of the model frame."""
     channels: Int[Tensor, "B 3"]
     """Which of the original channels becomes red, green and blue."""
+    axis: Axis = "y"
+    """Which the reflection turns round."""
 
     @classmethod
     def draw(
-        cls, batch: int, mirror_fraction: float, recolour_fraction: float, draw: np.random.Generator
+        cls,
+        batch: int,
+        mirror_fraction: float,
+        recolour_fraction: float,
+        draw: np.random.Generator,
+        axis: Axis = "y",
     ) -> "Augmentation":
         """Each scene is mirrored, and has its channels permuted, with these probabilities."""
         mirrored = draw.random(batch) < mirror_fraction
         recoloured = draw.random(batch) < recolour_fraction
         channels = [draw.permutation(3) if changed else np.arange(3) for changed in recoloured]
-        return cls(torch.from_numpy(mirrored), torch.from_numpy(np.stack(channels)))
+        return cls(torch.from_numpy(mirrored), torch.from_numpy(np.stack(channels)), axis)
 
     def views(self, views: Views) -> Views:
         """The views of the changed scenes."""
-        other = reflected_views(views)
+        other = reflected_views(views, self.axis)
         rgba, camera_to_world, intrinsics = (
             torch.where(self._mirrored_rows(here), there, here)
             for there, here in (
@@ -55,7 +62,9 @@ class Augmentation:
     ) -> tuple[Float[Tensor, "B R 3"], Float[Tensor, "B R 3"], Float[Tensor, "B R 4"]]:
         """Rays of the scenes as they were, and what they see, in the changed ones."""
         here = self._mirrored_rows(origins)
-        origins, directions = (torch.where(here, reflected(rays), rays) for rays in (origins, directions))
+        origins, directions = (
+            torch.where(here, reflected(rays, self.axis), rays) for rays in (origins, directions)
+        )
         return origins, directions, self._recoloured(rgba)
 
     def _mirrored_rows(self, like: Tensor) -> Bool[Tensor, "B ..."]:

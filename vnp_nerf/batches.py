@@ -16,6 +16,7 @@ from vnp_core.errors import ConfigError, DataError, SceneNotFoundError, ViewCoun
 from vnp_nerf.augmentation import Augmentation
 from vnp_nerf.cameras import pixel_rays
 from vnp_nerf.readers import ReadOptions
+from vnp_nerf.reflection import Axis
 from vnp_nerf.rendering import over
 from vnp_nerf.scene import Scene
 from vnp_nerf.scene_cache import SceneCache
@@ -45,6 +46,10 @@ class BatchConfig:
     """
     mirror_fraction: float = 0.0
     """Share of the scenes, 0 to 1, that are mirrored."""
+    mirror_axis: Axis = "y"
+    """Axis of the model frame that this turns round; where a model reads in the canonical frame, the one from
+    left to right.
+    """
     recolour_fraction: float = 0.0
     """Share of the scenes, 0 to 1, whose colour channels are permuted."""
     depth: bool = False
@@ -142,7 +147,9 @@ class BatchMaker:
         pixels = torch.from_numpy(np.stack([x, y], axis=-1)).float() + 0.5
         origins, directions = pixel_rays(targets.camera_to_world[at], targets.intrinsics[at], pixels)
         if config.mirror_fraction or config.recolour_fraction:
-            change = Augmentation.draw(len(chosen), config.mirror_fraction, config.recolour_fraction, draw)
+            change = Augmentation.draw(
+                len(chosen), config.mirror_fraction, config.recolour_fraction, draw, config.mirror_axis
+            )
             context, targets = change.views(context), change.views(targets)
             origins, directions, rgba = change.rays(origins, directions, rgba)
         names = [self.cache.opened(number).scene.name for number in chosen]

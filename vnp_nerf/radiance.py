@@ -122,7 +122,7 @@ class RadianceModel(nn.Module):
         canvases = make_canvases(views, self.config.canvas)
         hull = VisualHull.from_canvases(canvases, views) if self.config.carve else None
         if self.config.mirror_views:
-            views = views.cat_views(reflected_views(views))
+            views = views.cat_views(reflected_views(views, self.config.mirror_axis))
             canvases = make_canvases(views, self.config.canvas)
         tokens = self.tokens(canvases, rotation)
         readings = self.config.readings

@@ -24,9 +24,11 @@ class RadianceConfig:
     own.
     """
     mirror_views: bool = False
-    """Each context view is read together with its mirror image in the plane y = 0 of the model frame: for
-    corpora whose objects are symmetric and stand in one frame. The mask of a mirror image carves nothing.
+    """Each context view is read together with its mirror image: for corpora whose objects are symmetric and
+    stand in one frame. The mask of a mirror image carves nothing.
     """
+    mirror_axis: Literal["x", "y"] = "y"
+    """Axis of the model frame that mirror images turn round, from the objects' left to their right."""
     view_directions: bool = False
     """Colour may depend on the viewing direction."""
     canvas: int = 64

@@ -1,4 +1,6 @@
-"""The mirror image of a scene in the plane y = 0 of the model frame, which parts left from right."""
+"""The mirror image of a scene in an upright plane of the model frame: the one that parts left from right."""
+
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -7,20 +9,23 @@ from torch import Tensor
 
 from vnp_nerf.views import Views
 
-
-def reflected(vectors: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N 3"]:
-    """Points or directions on the other side of the plane."""
-    return vectors * vectors.new_tensor([1.0, -1.0, 1.0])
+Axis = Literal["x", "y"]
+"""Which axis of the model frame a reflection turns round."""
 
 
-def reflected_views(views: Views) -> Views:
+def reflected(vectors: Float[Tensor, "*N 3"], axis: Axis) -> Float[Tensor, "*N 3"]:
+    """Points or directions on the other side of the plane where this axis is 0."""
+    return vectors * vectors.new_tensor([-1.0, 1.0, 1.0] if axis == "x" else [1.0, -1.0, 1.0])
+
+
+def reflected_views(views: Views, axis: Axis) -> Views:
     """The pictures that the mirrored cameras take of the mirrored objects; padding stays what it is.
 
     Such pictures run from right to left, and so does the camera's own x axis, which makes it right-handed
     again.
     """
     poses = rearrange(views.camera_to_world, "B V xyz column -> B V column xyz")
-    poses = rearrange(reflected(poses), "B V column xyz -> B V xyz column")
+    poses = rearrange(reflected(poses, axis), "B V column xyz -> B V xyz column")
     poses = torch.cat([-poses[..., :1], poses[..., 1:]], dim=-1)
     width = views.sizes[..., 1]
     focal_x, focal_y, centre_x, centre_y = views.intrinsics.unbind(-1)

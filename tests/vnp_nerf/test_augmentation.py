@@ -51,13 +51,14 @@ def every_ray(views: Views, scene: int, view: int) -> tuple[torch.Tensor, torch.
     )
 
 
+@pytest.mark.parametrize("axis", ["x", "y"])
 @pytest.mark.parametrize("channels", [[0, 1, 2], [2, 0, 1]])
-def test_the_changed_views_show_what_the_changed_rays_see(views, channels):
-    change = Augmentation(torch.tensor([True, False]), torch.tensor([channels, [0, 1, 2]]))
+def test_the_changed_views_show_what_the_changed_rays_see(views, channels, axis):
+    change = Augmentation(torch.tensor([True, False]), torch.tensor([channels, [0, 1, 2]]), axis)
     changed = change.views(views)
     for scene, view in views.mask.nonzero().tolist():
         rays = [part[None] for part in every_ray(views, scene, view)]
-        one = Augmentation(change.mirrored[[scene]], change.channels[[scene]])
+        one = Augmentation(change.mirrored[[scene]], change.channels[[scene]], axis)
         expected = [part[0] for part in one.rays(*rays)]
         found = every_ray(changed, scene, view)
         if scene == 0:  # its pictures run the other way, and so does the order of its columns

@@ -10,7 +10,7 @@ from vnp_core.errors import ConfigError
 from vnp_nerf.cameras import look_at, picture_rays
 from vnp_nerf.radiance import RadianceField, RadianceModel
 from vnp_nerf.radiance_config import RadianceConfig
-from vnp_nerf.reflection import reflected_views
+from vnp_nerf.reflection import Axis, reflected_views
 from vnp_nerf.rendering import render_picture
 from vnp_nerf.views import Views
 
@@ -126,13 +126,14 @@ def test_nothing_is_seen_where_a_mask_shows_background():
     assert torch.equal(seen.rgb[grown == 0], torch.ones(int((grown == 0).sum()), 3))
 
 
-def test_with_mirror_views_a_context_and_its_mirror_image_say_the_same():
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_with_mirror_views_a_context_and_its_mirror_image_say_the_same(axis: Axis):
     views = sphere_views(2)
-    model = sphere_model(mirror_views=True, frame="canonical", carve=False)
-    here, there = (_look(_field(model, context)) for context in (views, reflected_views(views)))
+    model = sphere_model(mirror_views=True, mirror_axis=axis, frame="canonical", carve=False)
+    here, there = (_look(_field(model, context)) for context in (views, reflected_views(views, axis)))
     assert torch.allclose(here, there, atol=1e-4)
     model.config = dataclasses.replace(model.config, mirror_views=False)
-    here, there = (_look(_field(model, context)) for context in (views, reflected_views(views)))
+    here, there = (_look(_field(model, context)) for context in (views, reflected_views(views, axis)))
     assert (here - there).abs().max() > 0.01
 
 
