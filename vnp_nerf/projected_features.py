@@ -74,7 +74,9 @@ class ProjectedFeatures(nn.Module):
     The maps have half the canvas' resolution; what is finer comes with the pictures' own colours.
     """
 
-    def __init__(self, token_width: int, patch: int, channels: int, width: int) -> None:
+    def __init__(
+        self, token_width: int, patch: int, channels: int, width: int, mirror_marks: bool = False
+    ) -> None:
         super().__init__()
         self.patch = patch
         self.stem = nn.Sequential(
@@ -91,6 +93,9 @@ class ProjectedFeatures(nn.Module):
         self.per_view = nn.Sequential(
             nn.Linear(channels + 4 + _GEOMETRY_CHANNELS, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
         )
+
+        self.mirror_mark = nn.Parameter(torch.zeros(width)) if mirror_marks else None
+        """What is added to the first layer's evidence of mirror images, the second half of the views."""
 
     def maps(
         self,
@@ -148,7 +153,11 @@ class ProjectedFeatures(nn.Module):
             dim=-1,
         )
         features = rearrange(features, "(B V) N C -> B V N C", B=batch)
-        states = self.per_view(torch.cat([features, rgba, geometry], dim=-1))
+        evidence = self.per_view[0](torch.cat([features, rgba, geometry], dim=-1))
+        if self.mirror_mark is not None:
+            second = torch.arange(views.count, device=points.device) >= views.count // 2
+            evidence = evidence + (second[:, None, None] * self.mirror_mark).to(evidence.dtype)
+        states = self.per_view[1:](evidence)
         # Where hardly anything is opaque, a colour is the ratio of two roundings: let it fade instead.
         colours = rgba[..., :3] / rgba[..., 3:].clamp_min(_OPAQUE_ENOUGH)
         return LocalEvidence(states, colours.clamp(0, 1), seen, _pool(states, seen))

@@ -79,6 +79,9 @@ class RadianceModel(nn.Module):
         latent_width = config.latents.levels * config.latents.dim
         self.tokenizer = RayTokenizer(config.patch, encoder.width)
         self.encoder = BottleneckEncoder(encoder)
+        if config.mirror_marks:
+            self.mirror_mark = nn.Parameter(torch.zeros(encoder.width))
+            """What is added to tokens of mirror images, the second half of the views."""
         self.latents = LatentHierarchy(config.latents, encoder.width)
         inputs = 3 + 6 * config.position_octaves
         if "planes" in config.readings:
@@ -94,7 +97,7 @@ class RadianceModel(nn.Module):
             inputs += 3 * config.plane_channels
         if "local" in config.readings:
             self.local = ProjectedFeatures(
-                encoder.width, config.patch, config.local_channels, config.local_width
+                encoder.width, config.patch, config.local_channels, config.local_width, config.mirror_marks
             )
             inputs += 2 * config.local_width + 1
         self.network = FieldNetwork(inputs, width, config.latents.levels, config.latents.dim, encoder.width)
@@ -111,7 +114,13 @@ class RadianceModel(nn.Module):
 
     def tokens(self, canvases: Canvases, rotation: Float[Tensor, "B 3 3"]) -> Tokens:
         """Encoded tokens of views on canvases."""
-        return self.encoder(self.tokenizer(pixel_channels(canvases, rotation), canvases.filled))
+        tokens = self.tokenizer(pixel_channels(canvases, rotation), canvases.filled)
+        if self.config.mirror_marks:
+            second = (
+                torch.arange(tokens.values.shape[1], device=rotation.device) >= tokens.values.shape[1] // 2
+            )
+            tokens = Tokens(tokens.values + second[:, None] * self.mirror_mark, tokens.mask)
+        return self.encoder(tokens)
 
     def encode(self, views: Views) -> Encoded:
         """Everything that depends on the context views alone."""

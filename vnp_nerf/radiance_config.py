@@ -29,6 +29,10 @@ class RadianceConfig:
     """
     mirror_axis: Literal["x", "y"] = "y"
     """Axis of the model frame that mirror images turn round, from the objects' left to their right."""
+    mirror_marks: bool = False
+    """Mirror images are marked, so that the model can believe a view itself more: what is not symmetric
+    can then be told.
+    """
     view_directions: bool = False
     """Colour may depend on the viewing direction."""
     canvas: int = 64
@@ -104,6 +108,8 @@ class RadianceConfig:
                 f"mirror_views reflects in a plane of the scene's own frame, and frame is {self.frame!r}: "
                 "set it to 'canonical'"
             )
+        if self.mirror_marks and not self.mirror_views:
+            raise ConfigError("mirror_marks marks mirror images, and mirror_views is off: set both to True")
         if self.train_draws and not self.noise:
             raise ConfigError(
                 f"train_draws is {self.train_draws}, and only a likelihood compares draws: set noise to True"

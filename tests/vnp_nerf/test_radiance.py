@@ -137,6 +137,22 @@ def test_with_mirror_views_a_context_and_its_mirror_image_say_the_same(axis: Axi
     assert (here - there).abs().max() > 0.01
 
 
+def test_with_mirror_marks_a_view_itself_is_told_from_its_mirror_image():
+    views = sphere_views(2)
+    changes = {"mirror_views": True, "frame": "canonical", "carve": False}
+    model = sphere_model(mirror_marks=True, **changes)
+    plain = sphere_model(**changes)
+    plain.load_state_dict(model.state_dict(), strict=False)
+    assert torch.equal(_look(_field(model, views)), _look(_field(plain, views)))  # marks begin at 0
+    for mark in (model.mirror_mark, model.local.mirror_mark):
+        before = _look(_field(model, views))
+        with torch.no_grad():
+            mark += torch.randn(len(mark), generator=torch.Generator().manual_seed(0))
+        here, there = (_look(_field(model, context)) for context in (views, reflected_views(views, "y")))
+        assert (here - there).abs().max() > 1e-4
+        assert (here - before).abs().max() > 1e-4
+
+
 @torch.no_grad()
 def test_the_mask_of_a_mirror_image_carves_nothing():
     views = sphere_views(1)
