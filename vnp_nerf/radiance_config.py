@@ -7,6 +7,7 @@ from typing import Literal
 from vnp_core.encoder import EncoderConfig
 from vnp_core.errors import ConfigError
 from vnp_core.latents import LatentConfig
+from vnp_nerf.reflection import Axis
 
 READINGS = ("point", "planes", "local")
 
@@ -27,7 +28,7 @@ class RadianceConfig:
     """Each context view is read together with its mirror image: for corpora whose objects are symmetric and
     stand in one frame. The mask of a mirror image carves nothing.
     """
-    mirror_axis: Literal["x", "y"] = "y"
+    mirror_axis: Axis = "y"
     """Axis of the model frame that mirror images turn round, from the objects' left to their right."""
     mirror_marks: bool = False
     """Mirror images are marked, so that the model can believe a view itself more: what is not symmetric
