@@ -53,6 +53,7 @@ def sphere_views(count: int, seed: int = 0, side: int = SIDE) -> Views:
 
 
 def sphere_model(seed: int = 0, **changes: object) -> RadianceModel:
+    """A small model with fresh weights, `TINY` but for some changes."""
     torch.manual_seed(seed)
     model = RadianceModel(dataclasses.replace(TINY, **changes)).eval()
     with torch.no_grad():
@@ -62,6 +63,7 @@ def sphere_model(seed: int = 0, **changes: object) -> RadianceModel:
 
 
 def sphere_batch(scenes: int = 2, rays: int = 48) -> TrainBatch:
+    """Rays through one of two target views of spheres that are seen from two other sides."""
     generator = torch.Generator().manual_seed(0)
     parts = [sphere_views(4, seed=seed) for seed in range(scenes)]
     context = Views.stack([part.select_views([0, 1]) for part in parts])
