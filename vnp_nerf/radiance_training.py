@@ -68,7 +68,8 @@ def edges_of(
     first = stratified_edges(near, far, config.proposal_samples or config.train_samples, generator)
     if not config.proposal_samples:
         return first
-    # A weight that autocast rounded here must not be kept for the pass that needs its gradient.
+    # A weight that autocast rounded here must not be kept for the pass that needs its gradient, whatever
+    # this torch would do about it.
     rounding = torch.autocast(near.device.type, torch.bfloat16, enabled=config.bfloat16, cache_enabled=False)
     with torch.no_grad(), rounding:
         decoded = model.decode(encoded, model.latents.draw(encoded.tokens).latents[:, 0])
