@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vnp_nerf.reflection import Axis, reflected, reflected_views
+from vnp_nerf.reflection import Axis, reflected, reflected_views, turned_pictures
 from vnp_nerf.views import Views
 
 
@@ -66,6 +66,12 @@ class Augmentation:
             torch.where(here, reflected(rays, self.axis), rays) for rays in (origins, directions)
         )
         return origins, directions, self._recoloured(rgba)
+
+    def pictures(
+        self, values: Float[Tensor, "B V H W"], sizes: Int[Tensor, "B V 2"]
+    ) -> Float[Tensor, "B V H W"]:
+        """Values of the views' pixels that are no colours, such as depth, in the changed scenes."""
+        return torch.where(self._mirrored_rows(values), turned_pictures(values, sizes[..., 1]), values)
 
     def _mirrored_rows(self, like: Tensor) -> Bool[Tensor, "B ..."]:
         return self.mirrored.reshape(-1, *[1] * (like.ndim - 1))

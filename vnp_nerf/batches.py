@@ -53,7 +53,9 @@ class BatchConfig:
     recolour_fraction: float = 0.0
     """Share of the scenes, 0 to 1, whose colour channels are permuted."""
     depth: bool = False
-    """Rays come with the distance at which they truly end; for scenes of `make_scenes.py --depth`."""
+    """Rays, and all pixels of context views, come with the distance at which they truly end; for scenes of
+    `make_scenes.py --depth`.
+    """
     cache_mebibytes: int = 2048
     """Most memory that decoded pictures take, MiB, in all workers together."""
     workers: int = 0
@@ -84,7 +86,8 @@ class TrainBatch:
     directions are unit vectors; rgba is straight alpha, 0 to 1. targets are those views whole, for the
     posterior. The first rays are the ones drawn around the object; shown are those that go through a context
     view (see `BatchConfig.context_share`). depth is the distance along each ray at which its renderer saw it
-    end, in the model's units and infinite where it meets nothing; None without `BatchConfig.depth`.
+    end, in the model's units and infinite where it meets nothing, and context_depth that of all pixels of the
+    context views, infinite beyond a picture's own size; None without `BatchConfig.depth`.
     """
 
     context: Views
@@ -95,6 +98,7 @@ class TrainBatch:
     shown: Bool[Tensor, "B R"]
     scene_names: list[str]
     depth: Float[Tensor, "B R"] | None = None
+    context_depth: Float[Tensor, "B V H W"] | None = None
 
     def colours_over(self, background: Float[Tensor, "B R 3"]) -> Float[Tensor, "B R 3"]:
         """The rays' true colours over a background."""
@@ -111,7 +115,10 @@ class TrainBatch:
             self.rgba.to(device, non_blocking=non_blocking),
             self.shown.to(device, non_blocking=non_blocking),
             self.scene_names,
-            None if self.depth is None else self.depth.to(device, non_blocking=non_blocking),
+            *(
+                None if depth is None else depth.to(device, non_blocking=non_blocking)
+                for depth in (self.depth, self.context_depth)
+            ),
         )
 
 
@@ -146,6 +153,7 @@ class BatchMaker:
         at = (torch.from_numpy(row), torch.from_numpy(view))
         pixels = torch.from_numpy(np.stack([x, y], axis=-1)).float() + 0.5
         origins, directions = pixel_rays(targets.camera_to_world[at], targets.intrinsics[at], pixels)
+        change = None
         if config.mirror_fraction or config.recolour_fraction:
             change = Augmentation.draw(
                 len(chosen), config.mirror_fraction, config.recolour_fraction, draw, config.mirror_axis
@@ -155,7 +163,13 @@ class BatchMaker:
         names = [self.cache.opened(number).scene.name for number in chosen]
         shown = torch.from_numpy(view >= config.target_views)
         depth = self._depth(chosen, asked, (view, x, y)) if config.depth else None
-        return TrainBatch(context, targets, origins.contiguous(), directions, rgba, shown, names, depth)
+        context_depth = None
+        if config.depth:
+            context_depth = self._context_depth(chosen, [first for first, _ in picks], context)
+            if change is not None:
+                context_depth = change.pictures(context_depth, context.sizes)
+        origins = origins.contiguous()
+        return TrainBatch(context, targets, origins, directions, rgba, shown, names, depth, context_depth)
 
     def _depth(
         self,
@@ -164,18 +178,29 @@ class BatchMaker:
         pixels: tuple[Int[np.ndarray, "B R"], Int[np.ndarray, "B R"], Int[np.ndarray, "B R"]],
     ) -> Float[Tensor, "B R"]:
         """Distances at pixels (which of the scene's views, column, row)."""
-        rows = []
-        for number, shown, view, x, y in zip(scenes, views, *pixels, strict=True):
-            pictures = self.cache.opened(number).depth
-            assert pictures is not None, "the cache was made for depth"
-            levels = np.zeros(view.shape, np.int32)
+        found = torch.zeros(pixels[0].shape)
+        for row, (number, shown, view, x, y) in enumerate(zip(scenes, views, *pixels, strict=True)):
             for place, index in enumerate(shown):
                 here = view == place
-                kept = self.cache.view(number, index).depth
-                assert kept is not None, "the cache was made for depth"
-                levels[here] = kept[y[here], x[here]]
-            rows.append(distances(torch.from_numpy(levels), pictures.scale))
-        return torch.stack(rows)
+                found[row, here] = self._distances(number, index)[y[here], x[here]]
+        return found
+
+    def _context_depth(
+        self, scenes: Sequence[int], views: Sequence[Sequence[int]], context: Views
+    ) -> Float[Tensor, "B V H W"]:
+        """Distances at all pixels of the context views, infinite beyond a picture's own size."""
+        found = torch.full((*context.mask.shape, *context.rgba.shape[-2:]), torch.inf)
+        for row, (number, indices) in enumerate(zip(scenes, views, strict=True)):
+            for column, index in enumerate(indices):
+                known = self._distances(number, index)
+                found[row, column, : known.shape[0], : known.shape[1]] = known
+        return found
+
+    def _distances(self, number: int, view: int) -> Float[Tensor, "H W"]:
+        pictures, levels = self.cache.opened(number).depth, self.cache.view(number, view).depth
+        assert pictures is not None, "the cache was made for depth"
+        assert levels is not None, "the cache was made for depth"
+        return distances(torch.from_numpy(levels.astype(np.int32)), pictures.scale)
 
     def _pick_views(
         self, number: int, context_count: int, draw: np.random.Generator

@@ -18,6 +18,7 @@ from vnp_core.fourier import fourier_features, octave_frequencies
 from vnp_nerf.canvas import premultiply
 from vnp_nerf.projection import project_points, projection_matrices, turn
 from vnp_nerf.ray_tokens import PIXEL_CHANNELS
+from vnp_nerf.view_depth import SURFACE_CHANNELS, DepthHead, ViewDepth, surface_features
 from vnp_nerf.views import Views
 
 _OPAQUE_ENOUGH = 0.02
@@ -39,6 +40,8 @@ class LocalMaps:
     canvas_scale: Float[Tensor, "B V"]
     rotation: Float[Tensor, "B 3 3"]
     """From the model frame to the frame that the network reads in."""
+    depth: ViewDepth | None = None
+    """What the views are taken to see a surface at, where the model predicts it."""
 
 
 @dataclass
@@ -75,7 +78,13 @@ class ProjectedFeatures(nn.Module):
     """
 
     def __init__(
-        self, token_width: int, patch: int, channels: int, width: int, mirror_marks: bool = False
+        self,
+        token_width: int,
+        patch: int,
+        channels: int,
+        width: int,
+        mirror_marks: bool = False,
+        view_depth: bool = False,
     ) -> None:
         super().__init__()
         self.patch = patch
@@ -90,9 +99,9 @@ class ProjectedFeatures(nn.Module):
             nn.GELU(),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
-        self.per_view = nn.Sequential(
-            nn.Linear(channels + 4 + _GEOMETRY_CHANNELS, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
-        )
+        self.depth = DepthHead(channels) if view_depth else None
+        inputs = channels + 4 + _GEOMETRY_CHANNELS + SURFACE_CHANNELS * view_depth
+        self.per_view = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
 
         self.mirror_mark = nn.Parameter(torch.zeros(width)) if mirror_marks else None
         """What is added to the first layer's evidence of mirror images, the second half of the views."""
@@ -119,7 +128,13 @@ class ProjectedFeatures(nn.Module):
         features = self.mix(torch.cat([fine, coarse], dim=1))
         features = rearrange(features, "(B V) C H W -> B V C H W", B=batch)
         return LocalMaps(
-            features, premultiply(views.rgba), views, projection_matrices(views), canvas_scale, rotation
+            features,
+            premultiply(views.rgba),
+            views,
+            projection_matrices(views),
+            canvas_scale,
+            rotation,
+            None if self.depth is None else self.depth(features),
         )
 
     def forward(self, maps: LocalMaps, points: Float[Tensor, "B N 3"]) -> LocalEvidence:
@@ -153,7 +168,13 @@ class ProjectedFeatures(nn.Module):
             dim=-1,
         )
         features = rearrange(features, "(B V) N C -> B V N C", B=batch)
-        evidence = self.per_view[0](torch.cat([features, rgba, geometry], dim=-1))
+        told = [features, rgba, geometry]
+        if maps.depth is not None:
+            both = torch.stack([maps.depth.offset, maps.depth.spread], dim=2)
+            surface = bilinear(rearrange(both, "B V C H W -> (B V) C H W"), flat * scale * 2)
+            offset, spread = rearrange(surface, "(B V) N two -> two B V N", B=batch)
+            told.append(surface_features(along[..., 0], offset, spread))
+        evidence = self.per_view[0](torch.cat(told, dim=-1))
         if self.mirror_mark is not None:
             second = torch.arange(views.count, device=points.device) >= views.count // 2
             evidence = evidence + (second[:, None, None] * self.mirror_mark).to(evidence.dtype)

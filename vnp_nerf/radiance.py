@@ -97,7 +97,12 @@ class RadianceModel(nn.Module):
             inputs += 3 * config.plane_channels
         if "local" in config.readings:
             self.local = ProjectedFeatures(
-                encoder.width, config.patch, config.local_channels, config.local_width, config.mirror_marks
+                encoder.width,
+                config.patch,
+                config.local_channels,
+                config.local_width,
+                config.mirror_marks,
+                config.view_depth,
             )
             inputs += 2 * config.local_width + 1
         self.network = FieldNetwork(inputs, width, config.latents.levels, config.latents.dim, encoder.width)

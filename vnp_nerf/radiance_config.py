@@ -60,6 +60,10 @@ class RadianceConfig:
     """Width of each view's evidence at a point."""
     point_layers: int = 2
     """Cross-attention layers of the 'point' reading."""
+    view_depth: bool = False
+    """The depth of each context view's pixels is predicted, and points are told how far behind it they lie;
+    for the reading 'local'.
+    """
     width: int = 64
     """Width of the point network."""
     position_octaves: int = 5
@@ -88,6 +92,10 @@ class RadianceConfig:
     """
     depth_window: float = 0.04
     """A ray ends where it should if it does so within this distance of the truth, model units."""
+    view_depth_weight: float = 0.01
+    """Weight of the negative log-likelihood of the context views' true depth, nats a pixel; for batches with
+    depth, and 0 without.
+    """
     noise: bool = True
     """Points have a noise of colour and of opacity, rendered along the ray and trained by likelihood."""
     noise_factor: float = 1.0
@@ -109,16 +117,21 @@ class RadianceConfig:
                 f"mirror_views reflects in a plane of the scene's own frame, and frame is {self.frame!r}: "
                 "set it to 'canonical'"
             )
+        if self.view_depth and "local" not in self.readings:
+            raise ConfigError(
+                f"view_depth is read where points project into views, and readings are {self.readings}: add "
+                "'local', or set view_depth to False"
+            )
         if self.mirror_marks and not self.mirror_views:
             raise ConfigError("mirror_marks marks mirror images, and mirror_views is off: set both to True")
         if self.train_draws and not self.noise:
             raise ConfigError(
                 f"train_draws is {self.train_draws}, and only a likelihood compares draws: set noise to True"
             )
-        if self.depth_weight < 0 or not self.depth_window > 0:
+        if min(self.depth_weight, self.view_depth_weight) < 0 or not self.depth_window > 0:
             raise ConfigError(
-                f"depth_weight is {self.depth_weight} and depth_window {self.depth_window}: give a weight "
-                "of 0 or more, and a window above 0"
+                f"depth_weight is {self.depth_weight}, view_depth_weight {self.view_depth_weight} and "
+                f"depth_window {self.depth_window}: give weights of 0 or more, and a window above 0"
             )
         if not 0 < self.noise_factor < math.inf:
             raise ConfigError(f"noise_factor is {self.noise_factor}: it must be positive and finite")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vnp_core.errors import ConfigError
 from vnp_nerf.batches import TrainBatch
+from vnp_nerf.canvas import make_canvases
 from vnp_nerf.pixel_noise import (
     draw_spread,
     negative_log_likelihoods,
@@ -24,6 +25,7 @@ from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import proposed_edges, stratified_edges
 from vnp_nerf.rendering import composite, ray_weights
 from vnp_nerf.termination import termination_likelihood
+from vnp_nerf.view_depth import offset_likelihood, true_offsets
 
 if TYPE_CHECKING:
     from vnp_nerf.radiance import Encoded, RadianceModel
@@ -47,6 +49,8 @@ def train_outputs(model: "RadianceModel", batch: TrainBatch, generator: torch.Ge
         outputs["termination"] = termination_likelihood(
             weights, edges, depth_of(batch), model.config.depth_window
         )
+    if model.config.view_depth and model.config.view_depth_weight:
+        outputs["view_depth"] = view_depth_loss(model, encoded, batch)
     if model.config.noise:
         drawn = seen.map(lambda part: part[:, 1:]) if draws else seen
         assert drawn.rgb_variance is not None
@@ -116,6 +120,23 @@ def level_spreads(
     return torch.stack(spreads)
 
 
+def view_depth_loss(model: "RadianceModel", encoded: "Encoded", batch: TrainBatch) -> Float[Tensor, ""]:
+    """Mean negative log-likelihood of the true depth of the context views, not of their mirror images.
+
+    Raises `ConfigError` for a batch that came without depth.
+    """
+    if batch.context_depth is None:
+        raise ConfigError(
+            "view_depth_weight asks for the true depth of context views, and batches come without: set "
+            "batches.depth to True (for scenes of 'make_scenes.py --depth'), or view_depth_weight to 0"
+        )
+    assert encoded.local is not None
+    assert encoded.local.depth is not None
+    own = encoded.local.depth.first(batch.context.count)
+    canvases = make_canvases(batch.context, model.config.canvas)
+    return offset_likelihood(own, true_offsets(batch.context_depth, batch.context, canvases))
+
+
 def depth_of(batch: TrainBatch) -> Float[Tensor, "B R"]:
     """The true depth of a batch's rays. Raises `ConfigError` for a batch that came without."""
     if batch.depth is None:
@@ -138,6 +159,8 @@ def loss_terms(config: RadianceConfig, outputs: dict[str, Tensor], batch: TrainB
     }
     if config.depth_weight:
         terms["termination"] = config.depth_weight * outputs["termination"]
+    if "view_depth" in outputs:
+        terms["view_depth"] = config.view_depth_weight * outputs["view_depth"]
     if config.train_draws:
         terms["mean_of_draws"] = F.mse_loss(rgb[:, 1:].mean(1), outputs["truth"])
     if "log_probs" in outputs:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vnp_nerf.views import Views
@@ -30,10 +30,11 @@ def reflected_views(views: Views, axis: Axis) -> Views:
     width = views.sizes[..., 1]
     focal_x, focal_y, centre_x, centre_y = views.intrinsics.unbind(-1)
     intrinsics = torch.stack([focal_x, focal_y, width - centre_x, centre_y], dim=-1)
-    column = torch.arange(views.rgba.shape[-1], device=width.device)
-    # Each picture is turned within its own width; what pads it stays at the right.
-    source = torch.where(column < width[..., None], width[..., None] - 1 - column, column)  # [B, V, W]
-    rgba = views.rgba.gather(-1, rearrange(source, "B V W -> B V 1 1 W").expand_as(views.rgba))
+    rgba = rearrange(
+        turned_pictures(rearrange(views.rgba, "B V C H W -> B V (C H) W"), width),
+        "B V (C H) W -> B V C H W",
+        C=4,
+    )
     there = views.mask[..., None]
     return Views(
         rgba,
@@ -42,3 +43,10 @@ def reflected_views(views: Views, axis: Axis) -> Views:
         views.sizes,
         views.mask,
     )
+
+
+def turned_pictures(values: Float[Tensor, "B V H W"], widths: Int[Tensor, "B V"]) -> Float[Tensor, "B V H W"]:
+    """Pictures from right to left, each within its own width: what pads it stays at the right."""
+    column = torch.arange(values.shape[-1], device=widths.device)
+    source = torch.where(column < widths[..., None], widths[..., None] - 1 - column, column)  # [B, V, W]
+    return values.gather(-1, rearrange(source, "B V W -> B V 1 W").expand_as(values))

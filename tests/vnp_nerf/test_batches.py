@@ -103,8 +103,15 @@ def test_each_ray_carries_the_depth_of_its_pixel(folders, edit_scene):
         expected = torch.where(levels > 0, levels * scale, torch.inf)
         torch.testing.assert_close(batch.depth, expected)
         assert torch.equal(batch.to("cpu").depth, batch.depth)
+        # And so does each pixel of the context, mirrored or not; beyond a picture all is 0.
+        assert batch.context_depth is not None
+        column, row, view = (batch.context.rgba[:, :, :3] * 255).round().unbind(2)
+        levels = 10000 * view + 100 * row + column
+        expected = torch.where(levels > 0, levels * scale[..., None, None], torch.inf)
+        torch.testing.assert_close(batch.context_depth, expected)
     same = SceneSampler(scenes, replace(config, depth=False)).batch(2)
     assert same.depth is None
+    assert same.context_depth is None
     assert_same(same, batch)
 
 

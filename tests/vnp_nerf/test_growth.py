@@ -68,6 +68,17 @@ def test_a_grown_model_is_the_same_function(names: list[str], view_directions: b
         assert not torch.allclose(a, c, atol=1e-3)
 
 
+def test_a_model_that_learns_to_predict_depth_begins_as_it_was(two_views: Views):
+    torch.manual_seed(0)
+    config = replace(SMALLEST, carve=False)
+    small, large = RadianceModel(config), RadianceModel(replace(config, view_depth=True))
+    state, fresh = grown(small.state_dict(), config, large)
+    assert fresh == ["local.depth.project.weight", "local.depth.project.bias"]
+    large.load_state_dict(state)
+    for a, b in zip(outputs(small, two_views), outputs(large, two_views), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
 def test_new_channels_learn_from_the_first_step(two_views: Views):
     torch.manual_seed(0)
     config = replace(SMALLEST, carve=False)

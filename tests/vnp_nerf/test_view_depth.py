@@ -1,0 +1,182 @@
+"""How deep context views are: what is true of it, what is predicted, and what points are told."""
+
+import pytest
+import torch
+from spheres import TINY, sphere_batch, sphere_model, sphere_views
+
+from vnp_core.errors import ConfigError
+from vnp_nerf.cameras import picture_rays
+from vnp_nerf.canvas import make_canvases
+from vnp_nerf.projection import project_points, projection_matrices
+from vnp_nerf.ray_sampling import ball_span
+from vnp_nerf.view_depth import (
+    SURFACE_CHANNELS,
+    DepthHead,
+    ViewDepth,
+    offset_likelihood,
+    surface_features,
+    true_offsets,
+)
+from vnp_nerf.views import Views
+
+
+def sphere_depth(views: Views, radius: float = 0.6) -> torch.Tensor:
+    """Distances [B, V, H, W] at which the views' rays meet a ball, infinite where they miss it."""
+    batch, count = views.mask.shape
+    height, width = views.rgba.shape[-2:]
+    found = torch.full((batch, count, height, width), torch.inf)
+    for scene in range(batch):
+        for view in range(count):
+            rays = picture_rays(
+                views.camera_to_world[scene, view], views.intrinsics[scene, view], height, width
+            )
+            near, far = ball_span(*rays, radius)
+            found[scene, view] = torch.where(far > near, near, torch.inf)
+    return found
+
+
+def test_true_offsets_are_where_surface_points_project_to():
+    """Oracle: the points themselves, projected: their depth less the camera's distance."""
+    views = sphere_views(3)
+    depth = sphere_depth(views)
+    offsets = true_offsets(depth, views, make_canvases(views, TINY.canvas))
+    for view in range(3):
+        origins, directions = picture_rays(
+            views.camera_to_world[0, view], views.intrinsics[0, view], *depth.shape[-2:]
+        )
+        hit = depth[0, view].isfinite()
+        points = (origins + depth[0, view][..., None] * directions)[hit]
+        one = views.select_views([view])
+        _, along = project_points(projection_matrices(one), points[None])
+        expected = along[0, 0] - one.camera_to_world[0, 0, :, 3].norm()
+        torch.testing.assert_close(offsets[0, view][hit], expected, atol=1e-5, rtol=0)
+
+
+def test_offsets_of_a_larger_picture_are_read_under_the_canvas_pixels():
+    coarse, fine = sphere_views(2), sphere_views(2, side=96)
+    wanted = true_offsets(sphere_depth(coarse), coarse, make_canvases(coarse, TINY.canvas))
+    found = true_offsets(sphere_depth(fine), fine, make_canvases(fine, TINY.canvas))
+    both = wanted.isfinite() & found.isfinite()
+    assert both.float().mean() > 0.9 * wanted.isfinite().float().mean()
+    # Three fine pixels lie under a coarse one, the second about its middle.
+    inside = sphere_depth(coarse, 0.5).isfinite()
+    torch.testing.assert_close(found[inside], wanted[inside], atol=1e-4, rtol=0)
+
+
+def test_only_pixels_beside_the_object_borrow_an_offset():
+    views = sphere_views(1)
+    depth = torch.full((1, 1, 32, 32), torch.inf)
+    depth[0, 0, 10, 20], depth[0, 0, 12, 20] = 3.6, 3.9
+    offsets = true_offsets(depth, views, make_canvases(views, TINY.canvas))[0, 0]
+    there = offsets.isfinite().nonzero().tolist()
+    assert there == [[row, column] for row in range(9, 14) for column in range(19, 22)]
+    assert (offsets[11, 19:22] == offsets[10, 20]).all()  # of two the nearer
+    assert (offsets[13, 19:22] == offsets[12, 20]).all()
+
+
+def test_padded_views_and_none_at_all_have_no_offset():
+    padded = Views.stack([sphere_views(1), sphere_views(2)])
+    offsets = true_offsets(sphere_depth(padded), padded, make_canvases(padded, TINY.canvas))
+    assert offsets[0, 1].isinf().all()
+    assert not offsets.isnan().any()
+    model = sphere_model(view_depth=True)
+    batch = sphere_batch()
+    batch.context = Views.empty(2, 32, 32)
+    batch.context_depth = torch.zeros(2, 0, 32, 32)
+    assert model.train_outputs(batch, torch.Generator().manual_seed(0))["view_depth"] == 0
+
+
+def test_the_likelihood_is_laplaces():
+    generator = torch.Generator().manual_seed(0)
+    offset, truth = torch.randn(2, 1, 2, 4, 4, generator=generator)
+    spread = torch.rand(1, 2, 4, 4, generator=generator) + 0.01
+    truth[0, 0, :2] = torch.inf
+    known = truth.isfinite()
+    expected = -torch.distributions.Laplace(offset, spread).log_prob(torch.where(known, truth, 0.0))[known]
+    torch.testing.assert_close(offset_likelihood(ViewDepth(offset, spread), truth), expected.mean())
+    assert offset_likelihood(ViewDepth(offset, spread), torch.full_like(truth, torch.inf)) == 0
+
+
+def test_points_are_told_how_far_behind_a_surface_they_lie_wherever_it_is():
+    along, offset = torch.tensor([0.3, 0.5]), torch.tensor([0.1, 0.3])
+    told = surface_features(along, offset, torch.tensor([0.1, 0.1]))
+    assert told.shape == (2, SURFACE_CHANNELS)
+    torch.testing.assert_close(told[0], told[1])
+    assert told[0, 0].item() == pytest.approx(0.2)
+    assert told[0, -2].item() == pytest.approx(torch.tanh(torch.tensor(2.0)).item())
+    assert told[0, -1].item() == pytest.approx(torch.log(torch.tensor(0.1)).item())
+
+
+def test_a_feature_predicts_the_pixels_of_its_own_place():
+    head = DepthHead(6)
+    features = torch.zeros(1, 2, 6, 5, 5, requires_grad=True)
+    predicted = head(features)
+    assert predicted.offset.shape == predicted.spread.shape == (1, 2, 10, 10)
+    assert predicted.spread.min() > 0
+    predicted.offset[0, 1, 4, 4].backward()  # of feature (2, 2)
+    assert features.grad is not None
+    touched = features.grad.abs().sum(2)[0].nonzero().tolist()
+    assert touched == [[1, row, column] for row in range(1, 4) for column in range(1, 4)]
+
+
+def test_what_is_predicted_reaches_density_and_learns_from_both():
+    model = sphere_model(view_depth=True)
+    batch = sphere_batch()
+    batch.context_depth = sphere_depth(batch.context)
+    head = model.local.depth.project.weight
+    outputs = model.train_outputs(batch, torch.Generator().manual_seed(0))
+    for part in ("rgb", "view_depth"):
+        (gradient,) = torch.autograd.grad(outputs[part].sum(), head, retain_graph=True)
+        assert gradient.abs().max() > 0
+
+
+def test_true_depth_of_context_views_teaches_it():
+    batch = sphere_batch(rays=16)
+    batch.context_depth = sphere_depth(batch.context)
+    errors = {}
+    for weight in (0.0, 0.1):
+        model = sphere_model(view_depth=True, view_depth_weight=weight)
+        optimiser = torch.optim.Adam(model.parameters(), 5e-3)
+        for step in range(80):
+            outputs = model.train_outputs(batch, torch.Generator().manual_seed(step))
+            optimiser.zero_grad()
+            sum(model.loss_terms(outputs, batch, step).values()).backward()
+            optimiser.step()
+        truth = true_offsets(batch.context_depth, batch.context, make_canvases(batch.context, 32))
+        with torch.no_grad():
+            predicted = model.encode(batch.context).local.depth
+        errors[weight] = (predicted.offset - truth).abs()[truth.isfinite()].mean().item()
+    assert errors[0.1] < 0.5 * errors[0.0]
+
+
+def test_mirror_images_are_read_but_not_taught():
+    batch = sphere_batch()
+    batch.context_depth = sphere_depth(batch.context)
+    model = sphere_model(view_depth=True, frame="canonical", mirror_views=True)
+    encoded = model.encode(batch.context)
+    assert encoded.local.depth.offset.shape[1] == 2 * batch.context.count
+    expected = offset_likelihood(
+        encoded.local.depth.first(batch.context.count),
+        true_offsets(batch.context_depth, batch.context, make_canvases(batch.context, 32)),
+    )
+    outputs = model.train_outputs(batch, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(outputs["view_depth"], expected)
+
+
+def test_a_batch_without_depth_cannot_teach_it():
+    with pytest.raises(ConfigError, match=r"view_depth_weight asks.*batches\.depth to True"):
+        sphere_model(view_depth=True).train_outputs(sphere_batch(), torch.Generator().manual_seed(0))
+    free = sphere_model(view_depth=True, view_depth_weight=0.0)
+    assert "view_depth" not in free.train_outputs(sphere_batch(), torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"view_depth": True, "readings": ("planes",)}, "add 'local'"),
+        ({"view_depth_weight": -1.0}, "weights of 0 or more"),
+    ],
+)
+def test_configs_that_cannot_be_are_refused(changes: dict[str, object], words: str):
+    with pytest.raises(ConfigError, match=words):
+        sphere_model(**changes)
