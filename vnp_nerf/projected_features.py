@@ -99,7 +99,7 @@ class ProjectedFeatures(nn.Module):
             nn.GELU(),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
-        self.depth = DepthHead(channels) if view_depth else None
+        self.depth = DepthHead(token_width, patch, channels) if view_depth else None
         inputs = channels + 4 + _GEOMETRY_CHANNELS + SURFACE_CHANNELS * view_depth
         self.per_view = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
 
@@ -134,7 +134,7 @@ class ProjectedFeatures(nn.Module):
             projection_matrices(views),
             canvas_scale,
             rotation,
-            None if self.depth is None else self.depth(features),
+            None if self.depth is None else self.depth(view_tokens, features),
         )
 
     def forward(self, maps: LocalMaps, points: Float[Tensor, "B N 3"]) -> LocalEvidence:

@@ -41,17 +41,30 @@ class ViewDepth:
 
 
 class DepthHead(nn.Module):
-    """From feature maps of half the canvas' resolution to `ViewDepth` at the whole."""
+    """From tokens, each of which knows its whole patch, and feature maps of half the canvas' resolution, which
+    know where its edges are, to `ViewDepth`.
+    """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, token_width: int, patch: int, channels: int) -> None:
         super().__init__()
+        self.patch = patch
+        self.from_tokens = nn.Linear(token_width, 2 * patch**2)
         self.project = nn.Conv2d(channels, 8, 3, padding=1)
 
-    def forward(self, features: Float[Tensor, "B V C h w"]) -> ViewDepth:
-        """A prediction for each of the 2 x 2 canvas pixels of a feature."""
+    def forward(self, view_tokens: Float[Tensor, "B T D"], features: Float[Tensor, "B V C h w"]) -> ViewDepth:
+        """A prediction for each canvas pixel; T are the V views' tokens, row after row."""
+        views, cells = features.shape[1], 2 * features.shape[-1] // self.patch
+        coarse = rearrange(
+            self.from_tokens(view_tokens),
+            "B (V h w) (two p q) -> two B V (h p) (w q)",
+            V=views,
+            h=cells,
+            p=self.patch,
+            q=self.patch,
+        )
         flat = self.project(rearrange(features, "B V C h w -> (B V) C h w"))
-        fine = F.pixel_shuffle(flat, 2).float()
-        offset, raw = rearrange(fine, "(B V) two H W -> two B V H W", B=len(features))
+        fine = rearrange(F.pixel_shuffle(flat, 2), "(B V) two H W -> two B V H W", V=views)
+        offset, raw = (coarse + fine).float()
         return ViewDepth(offset, F.softplus(raw) + _SPREAD_FLOOR)
 
 

@@ -73,7 +73,7 @@ def test_a_model_that_learns_to_predict_depth_begins_as_it_was(two_views: Views)
     config = replace(SMALLEST, carve=False)
     small, large = RadianceModel(config), RadianceModel(replace(config, view_depth=True))
     state, fresh = grown(small.state_dict(), config, large)
-    assert fresh == ["local.depth.project.weight", "local.depth.project.bias"]
+    assert all(name.startswith("local.depth.") for name in fresh)
     large.load_state_dict(state)
     for a, b in zip(outputs(small, two_views), outputs(large, two_views), strict=True):
         assert torch.allclose(a, b, atol=1e-5)

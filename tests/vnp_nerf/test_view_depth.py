@@ -107,27 +107,30 @@ def test_points_are_told_how_far_behind_a_surface_they_lie_wherever_it_is():
     assert told[0, -1].item() == pytest.approx(torch.log(torch.tensor(0.1)).item())
 
 
-def test_a_feature_predicts_the_pixels_of_its_own_place():
-    head = DepthHead(6)
-    features = torch.zeros(1, 2, 6, 5, 5, requires_grad=True)
-    predicted = head(features)
-    assert predicted.offset.shape == predicted.spread.shape == (1, 2, 10, 10)
+def test_features_and_tokens_predict_the_pixels_of_their_own_places():
+    head = DepthHead(token_width=7, patch=4, channels=6)
+    features = torch.zeros(1, 2, 6, 4, 4, requires_grad=True)
+    tokens = torch.zeros(1, 8, 7, requires_grad=True)
+    predicted = head(tokens, features)
+    assert predicted.offset.shape == predicted.spread.shape == (1, 2, 8, 8)
     assert predicted.spread.min() > 0
-    predicted.offset[0, 1, 4, 4].backward()  # of feature (2, 2)
+    predicted.offset[0, 1, 3, 4].backward()  # of feature (1, 2), and of the token at (0, 1)
     assert features.grad is not None
+    assert tokens.grad is not None
     touched = features.grad.abs().sum(2)[0].nonzero().tolist()
-    assert touched == [[1, row, column] for row in range(1, 4) for column in range(1, 4)]
+    assert touched == [[1, row, column] for row in range(3) for column in range(1, 4)]
+    assert tokens.grad.abs().sum(-1)[0].nonzero().flatten().tolist() == [5]
 
 
 def test_what_is_predicted_reaches_density_and_learns_from_both():
     model = sphere_model(view_depth=True)
     batch = sphere_batch()
     batch.context_depth = sphere_depth(batch.context)
-    head = model.local.depth.project.weight
+    heads = [model.local.depth.project.weight, model.local.depth.from_tokens.weight]
     outputs = model.train_outputs(batch, torch.Generator().manual_seed(0))
     for part in ("rgb", "view_depth"):
-        (gradient,) = torch.autograd.grad(outputs[part].sum(), head, retain_graph=True)
-        assert gradient.abs().max() > 0
+        for gradient in torch.autograd.grad(outputs[part].sum(), heads, retain_graph=True):
+            assert gradient.abs().max() > 0
 
 
 def test_true_depth_of_context_views_teaches_it():
