@@ -41,8 +41,8 @@ class ViewDepth:
 
 
 class DepthHead(nn.Module):
-    """From tokens, each of which knows its whole patch, and feature maps of half the canvas' resolution, which
-    know where its edges are, to `ViewDepth`.
+    """From tokens, each of which knows its whole patch, and from feature maps of half the canvas' resolution,
+    which know where its edges are, to `ViewDepth`.
     """
 
     def __init__(self, token_width: int, patch: int, channels: int) -> None:
