@@ -75,3 +75,17 @@ def sphere_batch(scenes: int = 2, rays: int = 48) -> TrainBatch:
     return TrainBatch(
         context, targets, origins.contiguous(), directions, rgba, shown, [str(s) for s in range(scenes)]
     )
+
+
+def train(model: RadianceModel, batch: TrainBatch, steps: int) -> list[float]:
+    """Some steps of Adam on one batch; the losses."""
+    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
+    losses = []
+    for step in range(steps):
+        outputs = model.train_outputs(batch, torch.Generator().manual_seed(step))
+        loss = sum(model.loss_terms(outputs, batch, step).values(), torch.zeros(()))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    return losses

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from spheres import TINY, sphere_batch, sphere_model, sphere_views
+from spheres import TINY, sphere_batch, sphere_model, sphere_views, train
 
 from vnp_core.errors import ConfigError
 from vnp_nerf.radiance import RadianceModel
@@ -59,12 +59,7 @@ def test_the_true_depth_of_rays_teaches_where_they_end():
     for weight in (0.0, 0.05):
         torch.manual_seed(0)
         model = RadianceModel(dataclasses.replace(TINY, depth_weight=weight))
-        optimiser = torch.optim.Adam(model.parameters(), 5e-3)
-        for step in range(30):
-            outputs = model.train_outputs(batch, torch.Generator().manual_seed(step))
-            optimiser.zero_grad()
-            sum(model.loss_terms(outputs, batch, step).values()).backward()
-            optimiser.step()
+        train(model, batch, 30)
         model.config = dataclasses.replace(TINY, depth_weight=1.0)
         losses[weight] = model.train_outputs(batch, torch.Generator().manual_seed(0))["termination"].item()
     assert losses[0.05] < 0.8 * losses[0.0]
@@ -80,15 +75,7 @@ def test_training_on_one_batch_lowers_its_loss():
     torch.manual_seed(0)
     model = RadianceModel(TINY)
     batch = sphere_batch(rays=128)
-    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
-    losses = []
-    for step in range(40):
-        outputs = model.train_outputs(batch, torch.Generator().manual_seed(step))
-        loss = sum(model.loss_terms(outputs, batch, step).values())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
+    losses = train(model, batch, 40)
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from spheres import TINY, sphere_batch, sphere_model, sphere_views
+from spheres import TINY, sphere_batch, sphere_model, sphere_views, train
 
 from vnp_core.errors import ConfigError
 from vnp_nerf.cameras import picture_rays
@@ -139,12 +139,7 @@ def test_true_depth_of_context_views_teaches_it():
     errors = {}
     for weight in (0.0, 0.1):
         model = sphere_model(view_depth=True, view_depth_weight=weight)
-        optimiser = torch.optim.Adam(model.parameters(), 5e-3)
-        for step in range(80):
-            outputs = model.train_outputs(batch, torch.Generator().manual_seed(step))
-            optimiser.zero_grad()
-            sum(model.loss_terms(outputs, batch, step).values()).backward()
-            optimiser.step()
+        train(model, batch, 80)
         truth = true_offsets(batch.context_depth, batch.context, make_canvases(batch.context, 32))
         with torch.no_grad():
             predicted = model.encode(batch.context).local.depth
