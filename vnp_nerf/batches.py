@@ -36,6 +36,10 @@ class BatchConfig:
     """Fewest context views; each batch draws one number for all of its scenes."""
     max_context_views: int = 3
     """Most context views."""
+    context_shrink: int = 1
+    """Context pictures are made smaller by this factor: for scenes whose pictures are finer than those that
+    will be given, so that rays learn from finer pixels than the model reads.
+    """
     target_views: int = 2
     """Views of each scene that the rays go through."""
     foreground_fraction: float = 0.5
@@ -63,7 +67,7 @@ class BatchConfig:
 
     def validate(self) -> None:
         """Raises `ConfigError` for numbers that no batch can have."""
-        for name in ("scenes_per_batch", "rays_per_scene", "target_views"):
+        for name in ("scenes_per_batch", "rays_per_scene", "target_views", "context_shrink"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         for name in ("min_context_views", "cache_mebibytes", "workers"):
@@ -139,6 +143,7 @@ class BatchMaker:
         context_count = int(draw.integers(config.min_context_views, config.max_context_views + 1))
         picks = [self._pick_views(number, context_count, draw) for number in chosen]
         context, _ = self._gather(chosen, [context for context, _ in picks], context_count)
+        context = context.shrunk(config.context_shrink)
         asked = [targets for _, targets in picks]
         targets, target_bytes = self._gather(chosen, asked, len(asked[0]))
         boxes = np.array(
@@ -189,10 +194,13 @@ class BatchMaker:
         self, scenes: Sequence[int], views: Sequence[Sequence[int]], context: Views
     ) -> Float[Tensor, "B V H W"]:
         """Distances at all pixels of the context views, infinite beyond a picture's own size."""
-        found = torch.full((*context.mask.shape, *context.rgba.shape[-2:]), torch.inf)
+        height, width = context.rgba.shape[-2:]
+        found = torch.full((*context.mask.shape, height, width), torch.inf)
+        shrink = self.config.context_shrink
+        middle = shrink // 2
         for row, (number, indices) in enumerate(zip(scenes, views, strict=True)):
             for column, index in enumerate(indices):
-                known = self._distances(number, index)
+                known = self._distances(number, index)[middle::shrink, middle::shrink][:height, :width]
                 found[row, column, : known.shape[0], : known.shape[1]] = known
         return found
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vnp_nerf.cameras import pixel_rays
-from vnp_nerf.views import Views
+from vnp_nerf.views import Views, premultiply
 
 
 @dataclass
@@ -30,11 +30,6 @@ class Canvases:
     """Canvas pixels a picture pixel."""
     filled: Bool[Tensor, "B V P P"]
     """Pixels that a picture covers, at least by half."""
-
-
-def premultiply(rgba: Float[Tensor, "*B 4 H W"]) -> Float[Tensor, "*B 4 H W"]:
-    """Straight to premultiplied alpha, so that averages do not mix in the colour of what is transparent."""
-    return torch.cat([rgba[..., :3, :, :] * rgba[..., 3:, :, :], rgba[..., 3:, :, :]], dim=-3)
 
 
 def make_canvases(views: Views, resolution: int) -> Canvases:

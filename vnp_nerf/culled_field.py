@@ -94,6 +94,11 @@ class DrawnFields:
         return cls(model, decoded, everywhere, execution)
 
     @property
+    def ray_width(self) -> float:
+        """See `vnp_nerf.rendering.rays_across`."""
+        return self.model.config.ray_width
+
+    @property
     def ray_bytes(self) -> int:
         """About how much memory one ray takes while it is rendered."""
         config = self.model.config
@@ -185,6 +190,7 @@ class CulledField:
 
     def __init__(self, field: RadianceField, faint: float = FAINT, execution: Execution = _PLAIN) -> None:
         self.drawn = DrawnFields.of(field.model, field.decoded, faint, execution)
+        self.ray_width = field.ray_width
 
     @property
     def ray_bytes(self) -> int:

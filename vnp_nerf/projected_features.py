@@ -15,11 +15,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vnp_core.fourier import fourier_features, octave_frequencies
-from vnp_nerf.canvas import premultiply
 from vnp_nerf.projection import project_points, projection_matrices, turn
 from vnp_nerf.ray_tokens import PIXEL_CHANNELS
 from vnp_nerf.view_depth import SURFACE_CHANNELS, DepthHead, ViewDepth, surface_features
-from vnp_nerf.views import Views
+from vnp_nerf.views import Views, premultiply
 
 _OPAQUE_ENOUGH = 0.02
 _DEPTH_OCTAVES = 4

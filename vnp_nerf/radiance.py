@@ -329,6 +329,8 @@ class RadianceField:
     def __init__(self, model: RadianceModel, decoded: Decoded) -> None:
         self.model = model
         self.decoded = decoded
+        self.ray_width = model.config.ray_width
+        """See `vnp_nerf.rendering.rays_across`."""
 
     @property
     def ray_bytes(self) -> int:

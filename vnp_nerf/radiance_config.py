@@ -80,6 +80,10 @@ class RadianceConfig:
     """Stratified samples a ray of a first pass of training, without gradients; 0: there is none."""
     render_samples: int = 48
     """Evenly spaced samples a ray in rendering."""
+    ray_width: float = 0.0
+    """What a ray stands for at the object's middle, model units: the width of the pixels of training. A
+    picture of wider pixels shows means over several rays a pixel, at most 4 x 4; 0: always one.
+    """
     importance_samples: int = 0
     """Further samples a ray where the first pass found density."""
     bfloat16: bool = True
@@ -133,6 +137,8 @@ class RadianceConfig:
                 f"depth_weight is {self.depth_weight}, view_depth_weight {self.view_depth_weight} and "
                 f"depth_window {self.depth_window}: give weights of 0 or more, and a window above 0"
             )
+        if not 0 <= self.ray_width < math.inf:
+            raise ConfigError(f"ray_width is {self.ray_width}: give a width in model units, or 0")
         if not 0 < self.noise_factor < math.inf:
             raise ConfigError(f"noise_factor is {self.noise_factor}: it must be positive and finite")
         if self.canvas % self.patch:

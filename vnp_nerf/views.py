@@ -1,10 +1,11 @@
 """Posed pictures as the model takes them: several views of several scenes in one padded block."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
@@ -112,6 +113,30 @@ class Views:
         height, width = _largest([self, other])
         return _joined([view._padded(view.count, height, width) for view in (self, other)], dim=1)
 
+    def shrunk(self, factor: int) -> "Views":
+        """The same views by smaller pictures, whose pixels are the averages of `factor` x `factor`; rows and
+        columns that are left over are cut off. Raises `DataError` for pictures that nothing would be left of.
+        """
+        if factor == 1 or self.count == 0:
+            return self
+        if bool((self.sizes[self.mask] < factor).any()):
+            least = int(self.sizes[self.mask].min())
+            raise DataError(
+                f"pictures of {least} pixels cannot be made smaller by {factor}: give a lower factor"
+            )
+        flat = F.avg_pool2d(rearrange(premultiply(self.rgba), "B V C H W -> (B V) C H W"), factor)
+        mixed = rearrange(flat, "(B V) C h w -> B V C h w", B=self.batch)
+        sizes = self.sizes // factor
+        height, width = mixed.shape[-2:]
+        inside = (torch.arange(height, device=sizes.device) < sizes[..., :1])[..., :, None] & (
+            torch.arange(width, device=sizes.device) < sizes[..., 1:]
+        )[..., None, :]
+        alpha = mixed[:, :, 3:] * inside[:, :, None]
+        colour = mixed[:, :, :3] / alpha.clamp_min(1e-6) * (alpha > 0)
+        rgba = torch.cat([colour.clamp(0, 1), alpha], dim=2)
+        intrinsics = torch.where(self.mask[..., None], self.intrinsics / factor, self.intrinsics)
+        return replace(self, rgba=rgba, intrinsics=intrinsics, sizes=sizes)
+
     @staticmethod
     def stack(parts: Sequence["Views"]) -> "Views":
         """All scenes of all parts in one block, padded to the most views and the largest pictures."""
@@ -135,6 +160,11 @@ class Views:
 
 
 _FIELDS = ("rgba", "camera_to_world", "intrinsics", "sizes", "mask")
+
+
+def premultiply(rgba: Float[Tensor, "*B 4 H W"]) -> Float[Tensor, "*B 4 H W"]:
+    """Straight to premultiplied alpha, so that averages do not mix in the colour of what is transparent."""
+    return torch.cat([rgba[..., :3, :, :] * rgba[..., 3:, :, :], rgba[..., 3:, :, :]], dim=-3)
 
 
 def unit_range(pixels: UInt8[Tensor, "B V H W 4"]) -> Float[Tensor, "B V 4 H W"]:

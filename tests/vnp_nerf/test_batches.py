@@ -115,6 +115,29 @@ def test_each_ray_carries_the_depth_of_its_pixel(folders, edit_scene):
     assert_same(same, batch)
 
 
+def test_a_context_can_be_coarser_than_what_rays_learn_from(folders, edit_scene):
+    scenes = [with_depth(folder, edit_scene) for folder in folders]
+    config = replace(CONFIG, depth=True, max_context_views=3)
+    for step in range(3):
+        fine = SceneSampler(scenes, config).batch(step)
+        batch = SceneSampler(scenes, replace(config, context_shrink=3)).batch(step)
+        for one, other in zip(flat(fine)[5:], flat(batch)[5:], strict=True):
+            assert torch.equal(one, other)
+        assert_views(batch.context, fine.context.shrunk(3))
+        # The depth of a small pixel is that of the one in its middle.
+        assert fine.context_depth is not None
+        assert batch.context_depth is not None
+        for row, sizes in enumerate(batch.context.sizes.tolist()):
+            for view, (height, width) in enumerate(sizes):
+                whole = fine.context_depth[row, view, 1::3, 1::3]
+                assert torch.equal(batch.context_depth[row, view, :height, :width], whole[:height, :width])
+
+
+def assert_views(first: Views, second: Views) -> None:
+    for name in TENSORS:
+        torch.testing.assert_close(getattr(first, name), getattr(second, name))
+
+
 def test_scenes_without_depth_cannot_give_it(folders):
     with pytest.raises(SceneError, match=r"without depth, and batches\.depth.*make_scenes\.py --depth"):
         SceneSampler(folders, replace(CONFIG, depth=True)).batch(0)

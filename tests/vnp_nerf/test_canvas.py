@@ -1,8 +1,8 @@
 import torch
 
 from vnp_nerf.cameras import look_at, pixel_rays
-from vnp_nerf.canvas import make_canvases, premultiply
-from vnp_nerf.views import Views
+from vnp_nerf.canvas import make_canvases
+from vnp_nerf.views import Views, premultiply
 
 
 def _view(height: int, width: int, generator: torch.Generator) -> Views:

@@ -8,7 +8,7 @@ from nerfstudio.model_components.renderers import AccumulationRenderer, RGBRende
 from vnp_core.errors import ConfigError
 from vnp_nerf.cameras import look_at
 from vnp_nerf.ray_sampling import stratified_edges
-from vnp_nerf.rendering import Rendering, composite, over, ray_weights, render_picture
+from vnp_nerf.rendering import Rendering, composite, over, ray_weights, rays_across, render_picture
 
 
 def test_a_constant_slab_absorbs_as_beer_lambert_says():
@@ -100,3 +100,28 @@ def test_a_picture_is_the_same_for_every_chunk_size():
     assert whole.rgb.shape == (10, 16, 3)
     assert torch.equal(whole.rgb, parts.rgb)
     assert torch.equal(whole.depth, parts.depth)
+
+
+class _Fine(_Directions):
+    """One that learned from rays of a width of its own."""
+
+    def __init__(self, ray_width: float) -> None:
+        self.ray_width = ray_width
+
+
+def test_a_pixel_wider_than_the_fields_rays_is_the_mean_of_several():
+    camera = look_at(torch.tensor([3.0, 1.0, 1.0]), torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]))
+    intrinsics = torch.tensor([20.0, 20.0, 8.0, 5.0])
+    pixel = 11**0.5 / 20  # at the origin
+    for width, across in ((0.0, 1), (2 * pixel, 1), (pixel, 1), (0.51 * pixel, 2), (pixel / 3, 3), (1e-3, 4)):
+        field = _Fine(width)
+        assert rays_across(field, camera, intrinsics) == across
+        fine = render_picture(_Directions(), camera, across * intrinsics, across * 10, across * 16).rgb
+        expected = torch.zeros(10, 16, 3)
+        for row in range(across):
+            for column in range(across):
+                expected += fine[row::across, column::across] / across**2
+        seen = render_picture(field, camera, intrinsics, 10, 16, chunk=100)
+        assert torch.allclose(seen.rgb, expected, atol=1e-6)
+        assert seen.depth.shape == (10, 16)
+    assert rays_across(_Directions(), camera, intrinsics) == 1

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from vnp_core.errors import DataError, ViewCountError
-from vnp_nerf.cameras import orbit_cameras
+from vnp_nerf.cameras import orbit_cameras, project
 from vnp_nerf.readers import open_scene
-from vnp_nerf.views import Views
+from vnp_nerf.views import Views, premultiply
 
 
 def views_of(rng: np.random.Generator, sizes: list[tuple[int, int]]) -> tuple[Views, list[np.ndarray]]:
@@ -101,3 +101,44 @@ def test_what_does_not_fit_together_is_refused(rng):
 def test_moving_to_a_device_keeps_everything(rng):
     some, _ = views_of(rng, [(3, 5)])
     assert_same(some.to("cpu"), some)
+
+
+def test_smaller_pictures_are_averages_and_see_the_same_places(rng):
+    views, pictures = views_of(rng, [(7, 9), (4, 6)])
+    small = views.shrunk(2)
+    assert small.sizes.tolist() == [[[3, 4], [2, 3]]]
+    for index, picture in enumerate(pictures):
+        straight = torch.from_numpy(picture).double() / 255
+        light = torch.cat([straight[..., :3] * straight[..., 3:], straight[..., 3:]], dim=-1)
+        height, width = small.sizes[0, index].tolist()
+        expected = torch.stack(
+            [
+                torch.stack([light[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean((0, 1)) for x in range(width)])
+                for y in range(height)
+            ]
+        )
+        found = premultiply(small.rgba)[0, index].permute(1, 2, 0)
+        torch.testing.assert_close(found[:height, :width], expected.float(), atol=1e-6, rtol=0)
+        assert found[height:].abs().sum() == found[:, width:].abs().sum() == 0
+    points = torch.tensor([[0.3, -0.2, 0.1], [0.0, 0.5, -0.4]])
+    for index in range(2):
+        pose = views.camera_to_world[0, index]
+        before, _ = project(points, pose, views.intrinsics[0, index])
+        after, _ = project(points, pose, small.intrinsics[0, index])
+        torch.testing.assert_close(after, before / 2)
+    assert_same(views.shrunk(1), views)
+    assert Views.empty(3).shrunk(4).count == 0
+
+
+def test_padded_views_stay_padded_when_pictures_are_made_smaller(rng):
+    first, _ = views_of(rng, [(4, 4), (4, 2)])
+    second, _ = views_of(rng, [(6, 4)])
+    small = Views.stack([first, second]).shrunk(2)
+    padded = small.select_scenes([1]).select_views([1])
+    assert_same(padded, Views.padding(1, 1, *small.rgba.shape[-2:]))
+
+
+def test_pictures_cannot_be_made_smaller_than_one_pixel(rng):
+    views, _ = views_of(rng, [(8, 8), (8, 3)])
+    with pytest.raises(DataError, match="pictures of 3 pixels cannot be made smaller by 4"):
+        views.shrunk(4)

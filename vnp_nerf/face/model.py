@@ -44,7 +44,7 @@ from vnp_nerf.prediction import Prediction
 from vnp_nerf.protocol import Field
 from vnp_nerf.radiance import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span, stratified_edges
-from vnp_nerf.rendering import Rendering, composite
+from vnp_nerf.rendering import Rendering, composite, pixel_means, rays_across
 from vnp_nerf.surfaces import SOLID, density_normals, solid_depth
 from vnp_nerf.views import Views
 
@@ -205,6 +205,10 @@ class VNPModel(Model):
         context, by name; and with `samples` what draws of the latents say beside it (`vnp_nerf.prediction`),
         which is computed for who asks for any of it.
         """
+        return self._outputs(ray_bundle)
+
+    def _outputs(self, ray_bundle: RayBundle | NerfstudioCameras, across: int = 1) -> Any:
+        """Those of rays, or of pixels [H, W] that are seen along `across` x `across` rays each."""
         assert isinstance(ray_bundle, RayBundle)
         shape = ray_bundle.origins.shape[:-1]
         origins = ray_bundle.origins.reshape(-1, 3).float()
@@ -228,7 +232,8 @@ class VNPModel(Model):
                     strict=True,
                 )
             ]
-            return {name: torch.cat([row[name] for row in rows]).reshape(*shape, -1) for name in rows[0]}
+            whole = {name: torch.cat([row[name] for row in rows]).reshape(*shape, -1) for name in rows[0]}
+            return whole if across == 1 else {n: _pixels(n, rays, across) for n, rays in whole.items()}
 
         seen, active, config = through(self._look), self._active, copy.copy(self.config)
         if active is None or not active.has_draws(config):
@@ -251,19 +256,21 @@ class VNPModel(Model):
     def get_outputs_for_camera(
         self, camera: NerfstudioCameras, obb_box: OrientedBox | None = None
     ) -> dict[str, Tensor]:
-        """The same of all pixels [H, W, ...] of one camera; a box cuts the rays to what is inside."""
+        """The same of all pixels [H, W, ...] of one camera; a box cuts the rays to what is inside.
+
+        Pixels that are wider than what the field learned from are seen along several rays each.
+        """
         pinhole = bool((camera.camera_type == CameraType.PERSPECTIVE.value).all())
         straight = camera.distortion_params is None or not bool(camera.distortion_params.any())
         if obb_box is not None or not (pinhole and straight):
             return super().get_outputs_for_camera(camera, obb_box)
         fx, fy, cx, cy = (getattr(camera, name).reshape(1) for name in ("fx", "fy", "cx", "cy"))
+        pose, lens = camera.camera_to_worlds.reshape(3, 4).float(), torch.cat([fx, fy, cx, cy]).float()
+        across = rays_across(self.field(), pose, lens)
         origins, directions = picture_rays(
-            camera.camera_to_worlds.reshape(3, 4).float(),
-            torch.cat([fx, fy, cx, cy]).float(),
-            int(camera.height),
-            int(camera.width),
+            pose, lens * across, int(camera.height) * across, int(camera.width) * across
         )
-        return self.get_outputs(RayBundle(origins, directions, torch.ones_like(origins[..., :1])))
+        return self._outputs(RayBundle(origins, directions, torch.ones_like(origins[..., :1])), across)
 
     def _look(
         self,
@@ -371,6 +378,16 @@ class VNPModel(Model):
             "accumulation": colormaps.apply_colormap(outputs["accumulation"]),
         }
         return scores, images
+
+
+def _pixels(name: str, rays: Float[Tensor, "across*H across*W C"], across: int) -> Float[Tensor, "H W C"]:
+    """An output of pixels from that of `across` x `across` rays of each: the mean, of the depth the nearest,
+    since between two surfaces there is none.
+    """
+    if name != "depth":
+        return pixel_means(rays, across)
+    nearest = F.max_pool2d(-rearrange(rays, "H W one -> one H W"), across)
+    return -rearrange(nearest, "one H W -> H W one")
 
 
 def _draw_names(config: VNPModelConfig) -> list[str]:

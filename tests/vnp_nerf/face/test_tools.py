@@ -80,6 +80,25 @@ def test_pictures_are_those_of_nerfstudios_own_rays(loaded) -> None:
         torch.testing.assert_close(picture, theirs[name], atol=1e-3, rtol=0, msg=name)
 
 
+def test_pixels_wider_than_the_fields_rays_are_means_over_several(loaded, monkeypatch) -> None:
+    camera = loaded.datamanager.eval_dataset.cameras[1:2]
+    fine = camera[0:1]
+    fine.rescale_output_resolution(2)
+    rays = loaded.model.get_outputs_for_camera(fine)
+    one = loaded.model.get_outputs_for_camera(camera)
+    pixel = float(camera.camera_to_worlds[0, :, 3].norm() / camera.fx)
+    monkeypatch.setattr(loaded.model.field(), "ray_width", pixel / 2, raising=False)
+    seen = loaded.model.get_outputs_for_camera(camera)
+    assert set(seen) == set(one)
+    for name, picture in seen.items():
+        assert picture.shape == one[name].shape
+        parts = torch.stack([rays[name][y::2, x::2] for y in (0, 1) for x in (0, 1)])
+        expected = parts.amin(0) if name == "depth" else parts.mean(0)
+        torch.testing.assert_close(picture, expected, atol=1e-5, rtol=0, msg=name)
+    edge = (seen["accumulation"] > 0.2) & (seen["accumulation"] < 0.8)
+    assert int(edge.sum()) > int(((one["accumulation"] > 0.2) & (one["accumulation"] < 0.8)).sum())
+
+
 def test_ns_eval_scores_the_unseen_views_of_the_scene(ball_run: Path, tmp_path: Path) -> None:
     from nerfstudio.scripts.eval import ComputePSNR
 
