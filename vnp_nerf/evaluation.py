@@ -17,10 +17,12 @@ from torch import Tensor
 
 from vnp_core.errors import ViewCountError
 from vnp_core.results import Row, mean_row
+from vnp_nerf.culled_field import CulledField
 from vnp_nerf.image_metrics import foreground, over_white, picture_scores, shape_scores
 from vnp_nerf.pairs import READ_AS_IT_IS, Pairs, ScenePairs, paired_scenes
 from vnp_nerf.perceptual import Perceptual
 from vnp_nerf.protocol import SceneModel
+from vnp_nerf.radiance import RadianceField
 from vnp_nerf.readers import Collection, ReadOptions
 from vnp_nerf.rendering import RayRenderer, Rendering, render_picture
 from vnp_nerf.scene import Scene
@@ -104,7 +106,7 @@ class RenderingPredictor(Predictor, Protocol):
 
 
 class ModelPredictor:
-    """A scene model at its latents' mean."""
+    """A scene model at its latents' mean, seen as nerfstudio's tools show it: culled, where it can be."""
 
     reads_context = True
 
@@ -117,6 +119,8 @@ class ModelPredictor:
     def render(self, case: Case, count: int) -> list[Rendering]:
         """Everything that the model renders of the query views, on the CPU."""
         field = self.model.infer_field(self.model.encode(case.first_views(count).to(self.device)))
+        if isinstance(field, RadianceField):
+            field = CulledField(field)
         return query_pictures(field, case, self.device)
 
     def predict(self, case: Case, count: int) -> list[Float[Tensor, "H W 3"]]:

@@ -20,9 +20,11 @@ from vnp_core.errors import DataError, SceneError, ViewCountError
 from vnp_core.results import Row
 from vnp_nerf.baselines import MeanPicture, NearestObject, NearestView, RememberedObject, WhitePicture
 from vnp_nerf.cameras import look_at, picture_rays
-from vnp_nerf.evaluation import Case, ModelPredictor, cases_of, evaluate, pictures_over_white
+from vnp_nerf.culled_field import CulledField
+from vnp_nerf.evaluation import Case, ModelPredictor, cases_of, evaluate, pictures_over_white, query_pictures
 from vnp_nerf.image_metrics import PSNR_CAP
 from vnp_nerf.pairs import Pairs, make_pairs
+from vnp_nerf.radiance import RadianceConfig, RadianceModel
 from vnp_nerf.readers import Collection, open_collection, open_scene
 from vnp_nerf.rendering import Rendering, over
 from vnp_nerf.views import Views
@@ -145,6 +147,22 @@ def test_a_model_that_knows_the_answer_scores_the_rounding_of_eight_bits(rows: l
         assert _value(rows, "oracle", views, "iou") == 1
         assert _value(rows, "oracle", views, "depth") <= DEPTH_SCALE
     assert {row.model for row in rows if row.metric in ("iou", "depth")} == {"oracle"}
+
+
+def test_a_models_pictures_are_those_of_its_culled_field(
+    collection: Collection, pairs: Pairs, smallest_model: RadianceConfig
+) -> None:
+    torch.manual_seed(0)
+    model = RadianceModel(replace(smallest_model, carve=False)).eval()
+    case = next(cases_of(collection, pairs, "test"))
+    with torch.inference_mode():
+        field = model.infer_field(model.encode(case.first_views(2)))
+        fast, slow = (query_pictures(each, case, torch.device("cpu")) for each in (CulledField(field), field))
+    seen = ModelPredictor("ours", model).render(case, 2)
+    for scored, culled, twin in zip(seen, fast, slow, strict=True):
+        assert torch.equal(scored.rgb, culled.rgb)
+        assert twin.alpha.std() > 0.05
+        assert torch.allclose(scored.rgb, twin.rgb, atol=5e-3)
 
 
 def test_white_scores_what_the_pixels_say(rows: list[Row], collection: Collection, pairs: Pairs) -> None:
