@@ -20,6 +20,8 @@ from vnp_nerf.cameras import picture_rays
 from vnp_nerf.memory_budget import rays_at_once
 from vnp_nerf.pixel_noise import FLOOR, noise_variances
 
+MOST_ACROSS = 4
+"""Rays a pixel along each axis, at most."""
 _BACKGROUNDS = {"white": 1.0, "black": 0.0}
 
 Background = str | Tensor
@@ -153,10 +155,6 @@ def over(
 def background_of(background: Background, rows: Int[Tensor, "H"]) -> Background:
     """The background of some rays."""
     return background if isinstance(background, str) or background.ndim == 1 else background[rows]
-
-
-MOST_ACROSS = 4
-"""Rays a pixel along each axis, at most."""
 
 
 def rays_across(field: object, camera_to_world: Float[Tensor, "3 4"], intrinsics: Float[Tensor, "4"]) -> int:
