@@ -195,9 +195,11 @@ def render_picture(
         for o, d in zip(origins.split(chunk), directions.split(chunk), strict=True)
     ]
     whole = Rendering.cat(parts).map(lambda part: part.unflatten(0, (height * across, width * across)))
-    return whole if across == 1 else whole.map(lambda part: pixel_means(part, across))
+    return whole if across == 1 else whole.map(lambda part: by_pixel(part, across).mean((1, 3)))
 
 
-def pixel_means(picture: Float[Tensor, "across*H across*W *C"], across: int) -> Float[Tensor, "H W *C"]:
-    """Means over `across` x `across` rays of each pixel."""
-    return picture.unflatten(1, (-1, across)).unflatten(0, (-1, across)).mean((1, 3))
+def by_pixel(
+    rays: Float[Tensor, "across*H across*W *C"], across: int
+) -> Float[Tensor, "H across W across *C"]:
+    """What `across` x `across` rays of each pixel see, apart."""
+    return rays.unflatten(1, (-1, across)).unflatten(0, (-1, across))

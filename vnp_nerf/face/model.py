@@ -44,7 +44,7 @@ from vnp_nerf.prediction import Prediction
 from vnp_nerf.protocol import Field
 from vnp_nerf.radiance import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span, stratified_edges
-from vnp_nerf.rendering import Rendering, composite, pixel_means, rays_across
+from vnp_nerf.rendering import Rendering, by_pixel, composite, rays_across
 from vnp_nerf.surfaces import SOLID, density_normals, solid_depth
 from vnp_nerf.views import Views
 
@@ -384,10 +384,8 @@ def _pixels(name: str, rays: Float[Tensor, "across*H across*W C"], across: int) 
     """An output of pixels from that of `across` x `across` rays of each: the mean, of the depth the nearest,
     since between two surfaces there is none.
     """
-    if name != "depth":
-        return pixel_means(rays, across)
-    nearest = F.max_pool2d(-rearrange(rays, "H W one -> one H W"), across)
-    return -rearrange(nearest, "one H W -> H W one")
+    apart = by_pixel(rays, across)
+    return apart.amin((1, 3)) if name == "depth" else apart.mean((1, 3))
 
 
 def _draw_names(config: VNPModelConfig) -> list[str]:
