@@ -4,6 +4,7 @@ A run stopped at any moment goes on as if it had never stopped: batches and nois
 and the step, and a state on disk holds all the rest (`training_state`).
 """
 
+import atexit
 import math
 import time
 from collections.abc import Mapping
@@ -108,7 +109,16 @@ def build_fabric(config: TrainerConfig, accelerator: str = "auto") -> Any:
         accelerator=accelerator, devices=config.devices, strategy=strategy, precision=config.precision
     )
     built.launch()
+    if config.devices > 1:
+        atexit.register(leave_process_group)
     return built
+
+
+def leave_process_group() -> None:
+    """Ends this process' part in the group of a run. Fabric leaves gloo's to the end of the interpreter, where a
+    thread that still listens aborts the program in about one run of ten."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class Trainer:
