@@ -46,7 +46,7 @@ class MakeCapture:
     output: Path = Path("outputs/captures/cube")
     """Folder of the capture, which must not exist yet."""
     every: int = 7
-    """Keep each so manieth of the 218 photographs."""
+    """Keep every N-th of the 218 photographs."""
     side: int = 160
     """Height and width of the part about the cube that is kept, pixels."""
     deb: Path | None = None

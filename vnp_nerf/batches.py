@@ -20,7 +20,7 @@ from vnp_nerf.reflection import Axis
 from vnp_nerf.rendering import over
 from vnp_nerf.scene import Scene
 from vnp_nerf.scene_cache import SceneCache
-from vnp_nerf.true_depth import distances
+from vnp_nerf.true_depth import distances, shrunk_depth
 from vnp_nerf.views import Views, unit_range
 
 
@@ -196,11 +196,10 @@ class BatchMaker:
         """Distances at all pixels of the context views, infinite beyond a picture's own size."""
         height, width = context.rgba.shape[-2:]
         found = torch.full((*context.mask.shape, height, width), torch.inf)
-        shrink = self.config.context_shrink
-        middle = shrink // 2
         for row, (number, indices) in enumerate(zip(scenes, views, strict=True)):
             for column, index in enumerate(indices):
-                known = self._distances(number, index)[middle::shrink, middle::shrink][:height, :width]
+                known = shrunk_depth(self._distances(number, index), self.config.context_shrink)
+                known = known[:height, :width]
                 found[row, column, : known.shape[0], : known.shape[1]] = known
         return found
 

@@ -22,6 +22,8 @@ from vnp_nerf.pictures import read_levels
 from vnp_nerf.readers.layout import read_text
 from vnp_nerf.scene import Scene
 
+_ONE_SURFACE = 0.02
+"""Most by which distances of neighbouring pixels on one surface differ, as a share of the nearest's."""
 
 @dataclass(frozen=True, eq=False)
 class DepthPictures:
@@ -77,3 +79,23 @@ def true_depths(scene: Scene, views: Sequence[int]) -> list[Float[Tensor, "H W"]
 def distances(levels: Tensor, scale: float | Tensor) -> Float[Tensor, "*P"]:
     """What levels mean: infinite where they are 0."""
     return torch.where(levels > 0, levels.float() * scale, math.inf)
+
+
+def shrunk_depth(depth: Float[Tensor, "H W"], factor: int) -> Float[Tensor, "h w"]:
+    """Distances at the pixels of a picture that is smaller by `factor`, as `Views.shrunk` makes it.
+
+    The middle of such a pixel is that of one finer pixel, or the corner of four: then their mean, as far as
+    they lie on the nearest's surface. A mean across an edge would lie where nothing is.
+    """
+    height, width = depth.shape[0] // factor, depth.shape[1] // factor
+    first = (factor - 1) // 2
+    whole = depth[: height * factor, : width * factor]
+    if factor % 2:
+        return whole[first::factor, first::factor]
+    middle = torch.stack(
+        [whole[first + row :: factor, first + column :: factor] for row in (0, 1) for column in (0, 1)]
+    )
+    nearest = middle.amin(0)
+    same = middle <= nearest * (1 + _ONE_SURFACE)
+    mean = torch.where(same & middle.isfinite(), middle, 0.0).sum(0) / same.sum(0)
+    return torch.where(nearest.isfinite(), mean, torch.inf)

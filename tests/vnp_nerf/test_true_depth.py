@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vnp_core.errors import PictureError, SceneError
 from vnp_nerf.cameras import orbit_cameras
 from vnp_nerf.readers import open_scene
-from vnp_nerf.true_depth import true_depths
+from vnp_nerf.true_depth import shrunk_depth, true_depths
 
 SIDE, SCALE = 4, 0.001
 LEVELS = np.zeros((SIDE, SIDE), np.uint16)
@@ -43,6 +44,29 @@ def test_distances_are_in_radii_and_infinite_where_nothing_is(tmp_path: Path) ->
 
 def test_scenes_without_depth_have_none(tmp_path: Path) -> None:
     assert true_depths(open_scene(write(tmp_path, depth_path=None)), [0]) is None
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+def test_depth_of_smaller_pictures_is_that_of_their_pixels_middles(factor: int) -> None:
+    """A plane that leans has one depth a place: the smaller picture has that of its own pixels' middles."""
+    side = 13
+
+    def plane(row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+        return 3.0 + 0.005 * row - 0.003 * column
+
+    ticks = torch.arange(side) + 0.5
+    fine = plane(ticks[:, None], ticks[None])
+    middles = (torch.arange(side // factor) + 0.5) * factor
+    coarse = plane(middles[:, None], middles[None])
+    torch.testing.assert_close(shrunk_depth(fine, factor), coarse)
+
+
+def test_depth_of_smaller_pictures_is_never_between_two_surfaces() -> None:
+    nothing = torch.inf
+    fine = torch.tensor([[2.0, nothing, 2.0, 3.0], [nothing, 2.02, 3.0, 3.0], [nothing] * 4, [nothing] * 4])
+    torch.testing.assert_close(
+        shrunk_depth(fine, 2), torch.tensor([[2.01, 2.0], [nothing, nothing]])
+    )
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ vnp_nerf_tiny = MethodSpecification(
         AdamWConfig(),
         MuonConfig(),
     ),
-    description="vnp-nerf, small enough to train on two CPU cores in minutes",
+    description="vnp-nerf, small enough to train on two CPU cores",
 )
 
 vnp_nerf_paper = MethodSpecification(
