@@ -101,10 +101,13 @@ def bake(
 
 
 class BakedField:
-    """What a grid says between its vertices (see `vnp_nerf.protocol.Field`)."""
+    """What a grid says between its vertices (see `vnp_nerf.protocol.Field`).
 
-    def __init__(self, grid: BakedGrid) -> None:
-        self.radius = grid.radius
+    ray_width: that of the field it was baked from (see `vnp_nerf.rendering.rays_across`).
+    """
+
+    def __init__(self, grid: BakedGrid, ray_width: float = 0.0) -> None:
+        self.radius, self.ray_width = grid.radius, ray_width
         self.cells = grid.resolution - 1
         """Cells a side."""
         self.step = 2 * grid.radius / self.cells

@@ -4,6 +4,7 @@ Beside the grid it holds where the field lies in the user's world, which draw of
 of what it was made from. Everything is checked before it is believed, and sizes before anything is allocated.
 """
 
+import dataclasses
 import hashlib
 import json
 import sys
@@ -55,8 +56,24 @@ class BakedCard:
 
 
 def source_hash(model: RadianceModel, views: Views, draw: int | None) -> str:
-    """SHA-256 of all that decides a field: configuration, weights, context views and draw."""
-    return _digest({**model.state_dict(), **vars(views)}, f"{model.config} {draw}")
+    """SHA-256 of all that decides a field: configuration, weights, context views and draw.
+
+    Of the configuration, what differs from the defaults: settings that come later leave it as it is.
+    """
+    return _digest({**model.state_dict(), **vars(views)}, f"{settings_made(model.config)} {draw}")
+
+
+def settings_made(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from their defaults; those of dataclasses in it likewise."""
+    made: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if value != default:
+            made[field.name] = settings_made(value) if dataclasses.is_dataclass(value) else value
+    return made
 
 
 def save_baked(path: Path, grid: BakedGrid, card: BakedCard) -> None:

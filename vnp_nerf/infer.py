@@ -128,6 +128,7 @@ def infer(options: Infer, voice: Voice | None = None) -> Path:
     views = Views.from_scene(parser.scene, parser.context)
     run_dir = _run_dir(options, parser)
     baked = None
+    config.pipeline.model.baked = None  # that of the run which the config is from shows another field
     if options.bake is not None:
         baked = _baked(source, views, options.draw, options.bake, voice)
         config.pipeline.model.baked = run_dir / _BAKED

@@ -49,9 +49,11 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
     """A mask file as opacity 0 to 255. A file whose values are only 0 and 1 means 0 and 255."""
     with _open(path) as picture:
         _decode(picture, path)
-        mask = _eight_bits(picture) if picture.mode.startswith("I") else np.array(picture.convert("L"))
         # A palette's or bitmap's convert("L") is already spread over 0..255; raw 0/1 greys are not.
-        return mask * np.uint8(255) if mask.max(initial=0) <= 1 else mask
+        grey = np.array(picture if picture.mode.startswith("I") else picture.convert("L"))
+        if grey.max(initial=0) <= 1:
+            return grey.astype(np.uint8) * np.uint8(255)
+        return _eight_bits(picture) if picture.mode.startswith("I") else grey
 
 
 def read_levels(path: Path, height: int, width: int) -> Int32[np.ndarray, "H W"]:

@@ -141,6 +141,10 @@ class RadianceConfig:
             raise ConfigError(f"ray_width is {self.ray_width}: give a width in model units, or 0")
         if not 0 < self.noise_factor < math.inf:
             raise ConfigError(f"noise_factor is {self.noise_factor}: it must be positive and finite")
+        if "local" in self.readings and self.canvas % 2:
+            raise ConfigError(
+                f"the canvas of {self.canvas} pixels is odd, and feature maps are half as wide: make it even"
+            )
         if self.canvas % self.patch:
             raise ConfigError(
                 f"the canvas of {self.canvas} pixels is not a multiple of the patch of {self.patch}"

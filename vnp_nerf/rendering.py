@@ -72,6 +72,20 @@ class Rendering:
             **{name: part.index_copy(0, rows, inner[name]) for name, part in self._parts().items()}
         )
 
+    def of_pixels(self, rays: int) -> "Rendering":
+        """That of pixels, from that of `rays` rays of each in turn [R * rays, ...]: the mean.
+
+        The noise of a pixel's rays is taken for one and the same, and that of their distance counts as much
+        as the light that they absorb.
+        """
+        if rays == 1:
+            return self
+        apart = self.map(lambda part: part.unflatten(0, (-1, rays)))
+        mean = apart.map(lambda part: part.mean(1))
+        if apart.depth_variance is not None:
+            mean.depth_variance = (apart.alpha * apart.depth_variance).mean(1) / mean.alpha.clamp_min(1e-6)
+        return mean
+
     @staticmethod
     def cat(parts: list["Rendering"]) -> "Rendering":
         """Joins renderings along the first axis."""
@@ -187,19 +201,26 @@ def render_picture(
     """
     across = rays_across(field, camera_to_world, intrinsics)
     chunk = rays_at_once(field, camera_to_world.device, chunk)
-    origins, directions = picture_rays(camera_to_world, intrinsics * across, height * across, width * across)
-    origins = rearrange(origins, "H W xyz -> (H W) xyz")
-    directions = rearrange(directions, "H W xyz -> (H W) xyz")
+    origins, directions = pixel_rays(camera_to_world, intrinsics, height, width, across)
+    pixels = max(1, chunk // across**2)
     parts = [
-        field.render(o, d, background=background)
-        for o, d in zip(origins.split(chunk), directions.split(chunk), strict=True)
+        field.render(o.flatten(0, 1), d.flatten(0, 1), background=background).of_pixels(across**2)
+        for o, d in zip(origins.split(pixels), directions.split(pixels), strict=True)
     ]
-    whole = Rendering.cat(parts).map(lambda part: part.unflatten(0, (height * across, width * across)))
-    return whole if across == 1 else whole.map(lambda part: by_pixel(part, across).mean((1, 3)))
+    return Rendering.cat(parts).map(lambda part: part.unflatten(0, (height, width)))
 
 
-def by_pixel(
-    rays: Float[Tensor, "across*H across*W *C"], across: int
-) -> Float[Tensor, "H across W across *C"]:
-    """What `across` x `across` rays of each pixel see, apart."""
-    return rays.unflatten(1, (-1, across)).unflatten(0, (-1, across))
+def pixel_rays(
+    camera_to_world: Float[Tensor, "3 4"],
+    intrinsics: Float[Tensor, "4"],
+    height: int,
+    width: int,
+    across: int,
+) -> tuple[Float[Tensor, "H*W A 3"], Float[Tensor, "H*W A 3"]]:
+    """(origins, directions) of the A = `across` x `across` rays of each pixel, spread evenly over it."""
+    origins, directions = picture_rays(camera_to_world, intrinsics * across, height * across, width * across)
+    pattern = "(H a) (W b) xyz -> (H W) (a b) xyz"
+    return (
+        rearrange(origins, pattern, a=across, b=across),
+        rearrange(directions, pattern, a=across, b=across),
+    )

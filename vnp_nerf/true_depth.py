@@ -25,13 +25,18 @@ from vnp_nerf.scene import Scene
 _ONE_SURFACE = 0.02
 """Most by which distances of neighbouring pixels on one surface differ, as a share of the nearest's."""
 
+
 @dataclass(frozen=True, eq=False)
 class DepthPictures:
-    """Where a scene's depth is. scale: of one level, in the model's units."""
+    """Where a scene's depth is.
+
+    scale: of one level, in the model's units. shrunk: views that are read smaller than their pictures are.
+    """
 
     file: Path
     entries: tuple[str, ...]
     sizes: tuple[tuple[int, int], ...]
+    shrunk: tuple[bool, ...]
     scale: float
 
     @classmethod
@@ -48,13 +53,14 @@ class DepthPictures:
             raise SceneError(f"{file}: depth_scale is a positive number; given was {scale!r}.")
         entries = tuple(str(frame.get("depth_path", "")) for frame in head["frames"])
         sizes = tuple((height, width) for height, width in scene.cameras.sizes.tolist())
-        return cls(file, entries, sizes, scale * scene.frame.scale)
+        shrunk = tuple(source.size != size for source, size in zip(scene.pictures, sizes, strict=True))
+        return cls(file, entries, sizes, shrunk, scale * scene.frame.scale)
 
     def levels(self, view: int) -> Int32[np.ndarray, "H W"]:
         """Of a view: times `scale` they are distances along unit rays, and 0 is nothing.
 
-        Raises `SceneError` where its entry is none, and `PictureError` where the picture is missing, damaged
-        or of another size than the view.
+        Raises `SceneError` where its entry is none or the view was made smaller, and `PictureError` where the
+        picture is missing, damaged or of another size than the view.
         """
         place = PurePosixPath(self.entries[view])
         path = self.file.parent / place
@@ -62,6 +68,13 @@ class DepthPictures:
         if not place.name or not path.resolve().is_relative_to(self.file.parent.resolve()):
             raise SceneError(
                 f"{self.file}: frame {view}: depth_path is a file below it; given was '{place}'."
+            )
+        if self.shrunk[view]:
+            height, width = self.sizes[view]
+            raise SceneError(
+                f"{self.file}: views are read as {width} x {height} pixels (read.max_size), and their depth "
+                "is known at their own size alone: leave max_size out (batches.context_shrink makes what the "
+                "model reads smaller), or set batches.depth to False."
             )
         return read_levels(path, *self.sizes[view])
 

@@ -1,5 +1,6 @@
 """A baked field's file gives back what was written, and nothing that was tampered with."""
 
+import dataclasses
 import json
 import struct
 from collections.abc import Callable
@@ -11,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vnp_core.errors import CheckpointError, OutputExistsError
+from vnp_core.latents import LatentConfig
 from vnp_nerf.baked_field import BakedGrid
-from vnp_nerf.baked_file import BakedCard, open_baked, save_baked, source_hash
+from vnp_nerf.baked_file import BakedCard, open_baked, save_baked, settings_made, source_hash
 from vnp_nerf.frames import ball_frame
 from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.radiance_config import RadianceConfig
@@ -136,3 +138,15 @@ def test_the_source_tells_weights_context_draw_and_configuration_apart():
     hashes = [source_hash(*question) for question in asked]
     assert len(set(hashes)) == len(hashes)
     assert source_hash(model, views, 0) == hashes[1]
+
+
+def test_a_setting_that_comes_later_leaves_the_source_as_it_is():
+    @dataclasses.dataclass(frozen=True)
+    class Later(RadianceConfig):
+        setting: float = 0.5
+
+    today = RadianceConfig(width=8, latents=LatentConfig(levels=3))
+    fields = {field.name: getattr(today, field.name) for field in dataclasses.fields(today)}
+    assert settings_made(Later(**fields)) == settings_made(today)
+    assert settings_made(Later(**fields, setting=1.0)) != settings_made(today)
+    assert settings_made(today)["width"] == 8

@@ -90,6 +90,12 @@ def test_masks_of_zeros_and_ones_mean_the_same_as_of_255(tmp_path, values):
     assert read_mask(path).tolist() == [[0, 255]]
 
 
+@pytest.mark.parametrize("values", [[[0, 1]], [[0, 65535]]])
+def test_masks_of_sixteen_bits_are_masks(tmp_path, values):
+    Image.fromarray(np.array(values, dtype=np.uint16)).save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png").tolist() == [[0, 255]]
+
+
 def test_one_bit_masks_are_masks(tmp_path):
     path = saved(tmp_path / "m.png", np.array([[0, 255]], dtype=np.uint8), mode="1")
     assert read_mask(path).tolist() == [[0, 255]]

@@ -125,3 +125,17 @@ def test_a_pixel_wider_than_the_fields_rays_is_the_mean_of_several():
         assert torch.allclose(seen.rgb, expected, atol=1e-6)
         assert seen.depth.shape == (10, 16)
     assert rays_across(_Directions(), camera, intrinsics) == 1
+
+
+def test_a_pixels_noise_is_its_rays_and_that_of_distance_counts_as_they_absorb():
+    """Of two rays one is solid and sure within .1 of its distance, the other meets nothing."""
+    alpha = torch.tensor([1.0, 0.0])
+    rays = Rendering(torch.rand(2, 3), alpha, torch.rand(2), alpha * 0.04, alpha * 0.09, alpha * 0.01)
+    pixel = rays.of_pixels(2)
+    assert torch.allclose(pixel.rgb, rays.rgb.mean(0))
+    assert pixel.alpha.item() == 0.5
+    assert pixel.rgb_variance is not None
+    assert pixel.rgb_variance.item() == pytest.approx(0.02)
+    assert pixel.depth_variance is not None
+    assert pixel.depth_variance.item() == pytest.approx(0.01)
+    assert rays.of_pixels(1) is rays

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vnp_core.errors import PictureError, SceneError
 from vnp_nerf.cameras import orbit_cameras
-from vnp_nerf.readers import open_scene
+from vnp_nerf.readers import ReadOptions, open_scene
 from vnp_nerf.true_depth import shrunk_depth, true_depths
 
 SIDE, SCALE = 4, 0.001
@@ -42,6 +42,12 @@ def test_distances_are_in_radii_and_infinite_where_nothing_is(tmp_path: Path) ->
     assert scene.frame.scale == pytest.approx(0.5)
 
 
+def test_views_that_are_read_smaller_than_they_are_have_no_depth(tmp_path: Path) -> None:
+    smaller = open_scene(write(tmp_path, depth_scale=SCALE), ReadOptions(max_size=SIDE // 2))
+    with pytest.raises(SceneError, match="max_size"):
+        true_depths(smaller, [0])
+
+
 def test_scenes_without_depth_have_none(tmp_path: Path) -> None:
     assert true_depths(open_scene(write(tmp_path, depth_path=None)), [0]) is None
 
@@ -64,9 +70,7 @@ def test_depth_of_smaller_pictures_is_that_of_their_pixels_middles(factor: int) 
 def test_depth_of_smaller_pictures_is_never_between_two_surfaces() -> None:
     nothing = torch.inf
     fine = torch.tensor([[2.0, nothing, 2.0, 3.0], [nothing, 2.02, 3.0, 3.0], [nothing] * 4, [nothing] * 4])
-    torch.testing.assert_close(
-        shrunk_depth(fine, 2), torch.tensor([[2.01, 2.0], [nothing, nothing]])
-    )
+    torch.testing.assert_close(shrunk_depth(fine, 2), torch.tensor([[2.01, 2.0], [nothing, nothing]]))
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class ActiveField:
         if config.baked is not None and config.baked.is_file():
             grid, card = open_baked(config.baked)
             if card.source == source_hash(self.model, views, config.draw):
-                return BakedField(grid.to(views.mask.device))
+                return BakedField(grid.to(views.mask.device), self.model.config.ray_width)
             CONSOLE.print(f"{config.baked} was baked from other weights, views or draw: asking the network.")
         field = self.model.infer_field(encoded, generator=generator)
         execution = Execution(config.precision, config.compiled)

@@ -31,7 +31,6 @@ from vnp_core.errors import DataError
 from vnp_core.optimisers import hidden_matrices
 from vnp_nerf.axial_rendering import axial_directions
 from vnp_nerf.batches import TrainBatch
-from vnp_nerf.cameras import picture_rays
 from vnp_nerf.culled_field import DrawnFields
 from vnp_nerf.execution import Precision
 from vnp_nerf.face.active_field import ActiveField
@@ -44,7 +43,7 @@ from vnp_nerf.prediction import Prediction
 from vnp_nerf.protocol import Field
 from vnp_nerf.radiance import RadianceConfig
 from vnp_nerf.ray_sampling import ball_span, stratified_edges
-from vnp_nerf.rendering import Rendering, by_pixel, composite, rays_across
+from vnp_nerf.rendering import Rendering, composite, pixel_rays, rays_across
 from vnp_nerf.surfaces import SOLID, density_normals, solid_depth
 from vnp_nerf.views import Views
 
@@ -124,6 +123,8 @@ class VNPModel(Model):
         self._active: ActiveField | None = None
         self.wanted: Callable[[], Iterable[str]] = tuple
         """Names of outputs that are looked at as soon as they are there: the viewer sets it."""
+        self.hurried: Callable[[], bool] = bool
+        """Whether a picture is to come at once rather than to be good: the viewer sets it."""
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """The scene model's parameters: 'matrices' between its hidden layers, and all the 'others'."""
@@ -205,22 +206,27 @@ class VNPModel(Model):
         context, by name; and with `samples` what draws of the latents say beside it (`vnp_nerf.prediction`),
         which is computed for who asks for any of it.
         """
-        return self._outputs(ray_bundle)
-
-    def _outputs(self, ray_bundle: RayBundle | NerfstudioCameras, across: int = 1) -> Any:
-        """Those of rays, or of pixels [H, W] that are seen along `across` x `across` rays each."""
         assert isinstance(ray_bundle, RayBundle)
-        shape = ray_bundle.origins.shape[:-1]
-        origins = ray_bundle.origins.reshape(-1, 3).float()
-        directions = F.normalize(ray_bundle.directions.reshape(-1, 3).float(), dim=-1)
+        origins = ray_bundle.origins.float()[..., None, :]
+        directions = F.normalize(ray_bundle.directions.float(), dim=-1)[..., None, :]
         spans = None
         if ray_bundle.nears is not None and ray_bundle.fars is not None:
             spans = torch.cat(
                 [ray_bundle.nears.reshape(-1, 1), ray_bundle.fars.reshape(-1, 1)], dim=-1
             ).float()
+        return self._outputs(origins, directions, spans)
+
+    def _outputs(
+        self,
+        origins: Float[Tensor, "*N A 3"],
+        directions: Float[Tensor, "*N A 3"],
+        spans: Float[Tensor, "N 2"] | None = None,
+    ) -> Any:
+        """Those of pixels, each of which is seen along A rays; spans are of one ray a pixel."""
+        *shape, rays, _ = origins.shape
+        origins, directions = origins.reshape(-1, rays, 3), directions.reshape(-1, rays, 3)
         chunk = rays_at_once(self.field(), self.device, self.config.eval_num_rays_per_chunk)
-        if spans is not None:
-            chunk = min(chunk, _SPANS)
+        chunk = max(1, (chunk if spans is None else min(chunk, _SPANS)) // rays)
 
         @torch.no_grad()
         def through(look: Callable[..., dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -232,8 +238,7 @@ class VNPModel(Model):
                     strict=True,
                 )
             ]
-            whole = {name: torch.cat([row[name] for row in rows]).reshape(*shape, -1) for name in rows[0]}
-            return whole if across == 1 else {n: _pixels(n, rays, across) for n, rays in whole.items()}
+            return {name: torch.cat([row[name] for row in rows]).reshape(*shape, -1) for name in rows[0]}
 
         seen, active, config = through(self._look), self._active, copy.copy(self.config)
         if active is None or not active.has_draws(config):
@@ -258,7 +263,8 @@ class VNPModel(Model):
     ) -> dict[str, Tensor]:
         """The same of all pixels [H, W, ...] of one camera; a box cuts the rays to what is inside.
 
-        Pixels that are wider than what the field learned from are seen along several rays each.
+        Pixels that are wider than what the field learned from are seen along several rays each, except in the
+        coarse pictures that `hurried` asks for.
         """
         pinhole = bool((camera.camera_type == CameraType.PERSPECTIVE.value).all())
         straight = camera.distortion_params is None or not bool(camera.distortion_params.any())
@@ -266,19 +272,19 @@ class VNPModel(Model):
             return super().get_outputs_for_camera(camera, obb_box)
         fx, fy, cx, cy = (getattr(camera, name).reshape(1) for name in ("fx", "fy", "cx", "cy"))
         pose, lens = camera.camera_to_worlds.reshape(3, 4).float(), torch.cat([fx, fy, cx, cy]).float()
-        across = rays_across(self.field(), pose, lens)
-        origins, directions = picture_rays(
-            pose, lens * across, int(camera.height) * across, int(camera.width) * across
-        )
-        return self._outputs(RayBundle(origins, directions, torch.ones_like(origins[..., :1])), across)
+        across = 1 if self.hurried() else rays_across(self.field(), pose, lens)
+        size = int(camera.height), int(camera.width)
+        origins, directions = pixel_rays(pose, lens, *size, across)
+        return self._outputs(origins.unflatten(0, size), directions.unflatten(0, size))
 
     def _look(
         self,
-        origins: Float[Tensor, "R 3"],
-        directions: Float[Tensor, "R 3"],
-        spans: Float[Tensor, "R 2"] | None,
+        origins: Float[Tensor, "N A 3"],
+        directions: Float[Tensor, "N A 3"],
+        spans: Float[Tensor, "N 2"] | None,
     ) -> dict[str, Tensor]:
-        field = self.field()
+        field, rays = self.field(), origins.shape[1]
+        origins, directions = origins.flatten(0, 1), directions.flatten(0, 1)
         if spans is None:
             seen = field.render(origins, directions, background=self._background())
             far = self._far(origins, directions)
@@ -291,29 +297,33 @@ class VNPModel(Model):
         if len(solid):
             surface = origins[solid] + depth[solid, None] * directions[solid]
             normals[solid] = density_normals(field, surface, directions[solid])
+        pixels = seen.of_pixels(rays)
         return {
-            "rgb": seen.rgb,
-            "depth": depth[:, None],
-            "accumulation": seen.alpha[:, None],
-            "normals": (normals + 1) / 2,
+            "rgb": pixels.rgb,
+            # The nearest: between two surfaces there is none.
+            "depth": depth.unflatten(0, (-1, rays)).amin(1)[:, None],
+            "accumulation": pixels.alpha[:, None],
+            "normals": (normals.unflatten(0, (-1, rays)).mean(1) + 1) / 2,
         }
 
     def _look_at_draws(
         self,
         drawn: DrawnFields,
         names: Sequence[str],
-        origins: Float[Tensor, "R 3"],
-        directions: Float[Tensor, "R 3"],
-        spans: Float[Tensor, "R 2"] | None,
+        origins: Float[Tensor, "N A 3"],
+        directions: Float[Tensor, "N A 3"],
+        spans: Float[Tensor, "N 2"] | None,
     ) -> dict[str, Tensor]:
         """What several draws of the latents say, and how far they and the truth may lie apart."""
+        rays = origins.shape[1]
+        origins, directions = origins.flatten(0, 1), directions.flatten(0, 1)
         if spans is None:
             seen = drawn.render(origins, directions, background=self._background())
             far = self._far(origins, directions)
         else:
             seen = self._render_spans(drawn, origins, directions, spans)
             far = spans[:, 1]
-        told = Prediction.of_draws(seen, far)
+        told = Prediction.of_draws(seen.of_pixels(rays), far.unflatten(0, (-1, rays)).mean(1))
         samples = iter(told.draws.unbind(1))
         return {
             name: next(samples) if name.startswith("sample_") else getattr(told, name)[:, None]
@@ -378,14 +388,6 @@ class VNPModel(Model):
             "accumulation": colormaps.apply_colormap(outputs["accumulation"]),
         }
         return scores, images
-
-
-def _pixels(name: str, rays: Float[Tensor, "across*H across*W C"], across: int) -> Float[Tensor, "H W C"]:
-    """An output of pixels from that of `across` x `across` rays of each: the mean, of the depth the nearest,
-    since between two surfaces there is none.
-    """
-    apart = by_pixel(rays, across)
-    return apart.amin((1, 3)) if name == "depth" else apart.mean((1, 3))
 
 
 def _draw_names(config: VNPModelConfig) -> list[str]:

@@ -13,6 +13,7 @@ from nerfstudio.utils import comms
 from nerfstudio.utils.decorators import check_main_thread
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
+from torch.optim import Optimizer
 
 from vnp_core.errors import ConfigError, DivergenceError, OutputExistsError, VNPError, exit_on_error
 from vnp_core.finiteness import listed
@@ -129,7 +130,10 @@ class VNPTrainer(Trainer):
             try:
                 super().train()
             except DivergenceError as error:
-                raise DivergenceError(f"{error} {self._keep_good_weights()}") from error
+                advice = "Lower the learning rate, or leave those scenes out."
+                raise DivergenceError(f"{error} {advice} {self._keep_good_weights()}") from error
+            except VNPError as error:
+                raise type(error)(f"{error} {self._keep_good_weights()}") from error
             except RuntimeError as error:
                 if "DataLoader worker (pid" not in str(error):
                     raise
@@ -137,14 +141,15 @@ class VNPTrainer(Trainer):
 
     def _keep_good_weights(self) -> str:
         """Saves the weights as they were before the step that failed; says what became of them."""
-        advice = "Lower the learning rate, or leave those scenes out"
-        if self.step == self._start_step:
-            return f"{advice}. No step was made."
+        if getattr(self, "step", self._start_step) == self._start_step:
+            return "No step was made."
         try:
             self.save_checkpoint(self.step - 1)
         except VNPError:
-            return f"{advice}. The checkpoints in {self.checkpoint_dir} are from before."
-        return f"{advice}; go on from the weights before this step with --load-dir {self.checkpoint_dir}."
+            return f"The checkpoints in {self.checkpoint_dir} are from before."
+        return (
+            f"The weights before this step are kept: go on from them with --load-dir {self.checkpoint_dir}."
+        )
 
     def train_iteration(self, step: int) -> Any:
         """One step of the optimiser, and a line of the log if it is due."""
@@ -206,15 +211,30 @@ class VNPTrainer(Trainer):
             if "optimizers" in state:
                 self._start_step = state["step"] + 1
                 self._seconds_before = state.get("spent", {}).get("seconds", 0.0)
-                self.optimizers.load_optimizers(state["optimizers"])
-                if self.config.load_scheduler:
-                    self.optimizers.load_schedulers(state["schedulers"])
+                self._load_optimizers(state)
                 self.grad_scaler.load_state_dict(state["scalers"])
             CONSOLE.print(f"Loaded {path}; training goes on from step {self._start_step}.")
         for group in self.config.optimizers.values():
             scheduler = group["scheduler"]
             if isinstance(scheduler, WarmupCosineConfig) and scheduler.max_steps is None:
                 scheduler.max_steps = self._start_step + self.config.max_num_iterations
+
+    def _load_optimizers(self, state: dict[str, Any]) -> None:
+        """What a checkpoint knows of momenta and of how far the schedule is. Rates, weight decay and the like
+        are this run's own: torch would load those of the run before.
+        """
+        own = {name: _settings(made) for name, made in self.optimizers.optimizers.items()}
+        self.optimizers.load_optimizers(state["optimizers"])
+        if self.config.load_scheduler:
+            self.optimizers.load_schedulers(state["schedulers"])
+        for name, made in self.optimizers.optimizers.items():
+            for group, settings in zip(made.param_groups, own[name], strict=True):
+                peak = settings.get("initial_lr", settings["lr"])
+                share = group["lr"] / group.get("initial_lr", group["lr"])  # of the peak, at this step
+                group.update({**settings, "lr": share * peak})
+            if name in self.optimizers.schedulers:
+                peaks = [group["initial_lr"] for group in made.param_groups]
+                self.optimizers.schedulers[name].base_lrs = peaks
 
     @check_main_thread
     def save_checkpoint(self, step: int) -> None:
@@ -270,3 +290,10 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Rate, weight decay and the like of each group of parameters."""
+    return [
+        {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+    ]

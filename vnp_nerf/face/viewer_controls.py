@@ -2,6 +2,7 @@
 
 import copy
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -115,7 +116,7 @@ class ViewerControls(ViewerControl):
     def _setup(self, viewer: Any) -> None:
         """Called by the viewer once it has installed the elements."""
         super()._setup(viewer)
-        self.model.wanted = self._shown
+        self.model.wanted, self.model.hurried = self._shown, in_motion
         self._on_cpu = self.model.device.type == "cpu"
         if self._on_cpu:
             viewer.control_panel._max_res.value = _CPU_SIDE
@@ -221,6 +222,16 @@ class ViewerControls(ViewerControl):
 def _spread(scene: Scene, count: int) -> tuple[int, ...]:
     """`count` views, or as many as the scene has."""
     return choose_context(scene, None, min(count, len(scene.views_in("train"))))
+
+
+def in_motion() -> bool:
+    """Whether the thread that asks draws a coarse picture, to be replaced by a sharp one as soon as nothing
+    moves: nerfstudio makes it so coarse that it comes at once, and more rays a pixel would undo that.
+    """
+    from nerfstudio.viewer.render_state_machine import RenderStateMachine
+
+    thread = threading.current_thread()
+    return isinstance(thread, RenderStateMachine) and thread.state != "high"
 
 
 def _listed(context: tuple[int, ...]) -> str:

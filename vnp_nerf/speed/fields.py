@@ -60,7 +60,7 @@ def _baked(field: RadianceField, resolution: int) -> BakedField:
     grid = bake(
         CulledField(field), field.model.config.radius, resolution, field.decoded.encoded.rotation.device
     )
-    return BakedField(grid)
+    return BakedField(grid, field.model.config.ray_width)
 
 
 def culled_way(execution: Execution) -> str:

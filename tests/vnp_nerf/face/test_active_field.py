@@ -1,6 +1,7 @@
 """What is kept between frames, and what makes it stale; and fields that `vnp-infer --bake` wrote down."""
 
 import copy
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -166,6 +167,27 @@ def test_the_command_says_what_the_tools_will_show(
     main()
     assert "They show baked.safetensors" in capsys.readouterr().out
     assert open_baked(tmp_path / "run" / "baked.safetensors")[0].resolution == 8
+
+
+def test_a_run_from_a_baked_run_shows_its_own_field(baked_run: Path, collection: Path, tmp_path: Path):
+    from nerfstudio.utils.eval_utils import eval_setup
+
+    infer(Infer(collection / "test" / "f", load_config=baked_run / "config.yml", output_dir=tmp_path / "run"))
+    model = eval_setup(tmp_path / "run" / "config.yml")[1].model
+    assert model.config.baked is None
+    assert isinstance(model.field(), CulledField)
+
+
+def test_a_baked_field_has_the_ray_width_of_its_model(baked_run: Path, monkeypatch: pytest.MonkeyPatch):
+    from nerfstudio.utils.eval_utils import eval_setup
+
+    model: VNPModel = eval_setup(baked_run / "config.yml")[1].model
+    source = open_baked(baked_run / "baked.safetensors")[1].source
+    monkeypatch.setattr("vnp_nerf.face.active_field.source_hash", lambda *_: source)
+    model.radiance.config = dataclasses.replace(model.radiance.config, ray_width=0.25)
+    field = model.field()
+    assert isinstance(field, BakedField)
+    assert field.ray_width == 0.25
 
 
 @pytest.mark.parametrize("resolution", [1, 100_000])

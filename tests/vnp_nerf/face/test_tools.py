@@ -90,13 +90,35 @@ def test_pixels_wider_than_the_fields_rays_are_means_over_several(loaded, monkey
     monkeypatch.setattr(loaded.model.field(), "ray_width", pixel / 2, raising=False)
     seen = loaded.model.get_outputs_for_camera(camera)
     assert set(seen) == set(one)
+
+    def parts(name: str) -> torch.Tensor:
+        return torch.stack([rays[name][y::2, x::2] for y in (0, 1) for x in (0, 1)])
+
     for name, picture in seen.items():
         assert picture.shape == one[name].shape
-        parts = torch.stack([rays[name][y::2, x::2] for y in (0, 1) for x in (0, 1)])
-        expected = parts.amin(0) if name == "depth" else parts.mean(0)
-        torch.testing.assert_close(picture, expected, atol=1e-5, rtol=0, msg=name)
+        if name in ("rgb", "depth", "accumulation", "normals") or name.startswith("sample_"):
+            expected = parts(name).amin(0) if name == "depth" else parts(name).mean(0)
+            torch.testing.assert_close(picture, expected, atol=1e-5, rtol=0, msg=name)
+    # Draws disagree about the pixel, not about each of its rays; noise is that of its rays.
+    draws = torch.stack([picture for name, picture in seen.items() if name.startswith("sample_")])
+    torch.testing.assert_close(
+        seen["epistemic"], draws.var(0).mean(-1, keepdim=True).sqrt(), atol=1e-5, rtol=0
+    )
+    noise = (parts("rgb_std").square() - parts("epistemic").square()).mean(0)
+    variance = noise + seen["epistemic"].square()
+    torch.testing.assert_close(seen["rgb_std"].square(), variance, atol=1e-5, rtol=0)
+    assert bool((seen["epistemic"] < parts("epistemic").mean(0) - 1e-4).any())
     edge = (seen["accumulation"] > 0.2) & (seen["accumulation"] < 0.8)
     assert int(edge.sum()) > int(((one["accumulation"] > 0.2) & (one["accumulation"] < 0.8)).sum())
+
+
+def test_a_picture_that_is_to_come_at_once_takes_one_ray_a_pixel(loaded, monkeypatch) -> None:
+    camera = loaded.datamanager.eval_dataset.cameras[1:2]
+    one = loaded.model.get_outputs_for_camera(camera)["rgb"]
+    monkeypatch.setattr(loaded.model.field(), "ray_width", 1e-3, raising=False)
+    assert not torch.equal(loaded.model.get_outputs_for_camera(camera)["rgb"], one)
+    monkeypatch.setattr(loaded.model, "hurried", lambda: True)
+    assert torch.equal(loaded.model.get_outputs_for_camera(camera)["rgb"], one)
 
 
 def test_ns_eval_scores_the_unseen_views_of_the_scene(ball_run: Path, tmp_path: Path) -> None:

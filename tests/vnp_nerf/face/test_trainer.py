@@ -13,10 +13,13 @@ from vnp_core.errors import (
     ConfigError,
     DivergenceError,
     OutputExistsError,
+    SceneError,
     SceneNotFoundError,
 )
+from vnp_nerf.batches import SceneSampler
 from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint
 from vnp_nerf.face.guards import FieldMonitor
+from vnp_nerf.face.schedulers import WarmupCosineConfig
 
 
 def checkpoint_of(config_file: Path) -> dict:
@@ -56,6 +59,41 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     for name, value in expected.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=1e-6, msg=name)
     assert any((expected[name] != checkpoint_of(first)["pipeline"][name]).any() for name in expected)
+
+
+def test_a_resumed_run_goes_on_with_rates_of_its_own(
+    collection: Path, trained: Path, tmp_path: Path, make_config, run_training
+) -> None:
+    config = make_config(collection, tmp_path, 1)
+    config.load_dir = trained.parent / "nerfstudio_models"
+    others = config.optimizers["others"]
+    others["optimizer"].lr, others["optimizer"].weight_decay = 5e-5, 0.25
+    others["scheduler"] = WarmupCosineConfig(warmup_steps=0, max_steps=0)
+    state = checkpoint_of(run_training(config))
+    (group,) = state["optimizers"]["others"]["param_groups"]
+    assert group["initial_lr"] == group["lr"] == 5e-5
+    assert group["weight_decay"] == 0.25
+    assert state["schedulers"]["others"]["base_lrs"] == [5e-5]
+    before = checkpoint_of(trained)["optimizers"]["others"]
+    assert len(state["optimizers"]["others"]["state"]) == len(before["state"])
+    assert state["step"] == checkpoint_of(trained)["step"] + 1
+
+
+def test_an_error_of_ours_in_training_loses_no_step(
+    collection: Path, tmp_path: Path, make_config, run_training, monkeypatch, capsys
+) -> None:
+    make_batch = SceneSampler.batch
+
+    def batch(sampler: SceneSampler, step: int):
+        if step == 2:
+            raise SceneError("scene 7 lacks its depth.")
+        return make_batch(sampler, step)
+
+    monkeypatch.setattr(SceneSampler, "batch", batch)
+    assert exit_code_of(lambda: run_training(make_config(collection, tmp_path, 9))) == SceneError.exit_code
+    assert "scene 7 lacks its depth. The weights" in capsys.readouterr().err
+    (kept,) = tmp_path.rglob("*.ckpt")
+    assert read_checkpoint(kept)["step"] == 1
 
 
 def test_the_same_seed_trains_to_the_same_bytes(

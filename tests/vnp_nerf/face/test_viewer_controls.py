@@ -1,12 +1,14 @@
 """The viewer's controls without a viewer: each says what is seen, and turning one changes what is seen."""
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from vnp_nerf.face.viewer_controls import in_motion
 from vnp_nerf.infer import Infer, infer
 from vnp_nerf.views import Views
 
@@ -114,6 +116,29 @@ def test_only_another_context_is_encoded_anew(pipeline, controls) -> None:
     turn(controls.count, 1)
     seen(pipeline)
     assert encoded == [2, 1]
+
+
+@pytest.mark.parametrize(("state", "hurried"), [("low_move", True), ("low_static", True), ("high", False)])
+def test_only_what_moves_is_drawn_in_a_hurry(state: str, hurried: bool) -> None:
+    from nerfstudio.viewer.render_state_machine import RenderStateMachine
+
+    said: list[bool] = []
+
+    class Machine(RenderStateMachine):
+        """The thread that draws, without a viewer to draw for."""
+
+        def __init__(self) -> None:
+            threading.Thread.__init__(self)
+            self.state = state  # type: ignore[assignment]
+
+        def run(self) -> None:
+            said.append(in_motion())
+
+    machine = Machine()
+    machine.start()
+    machine.join()
+    assert said == [hurried]
+    assert not in_motion()
 
 
 def test_resampling_goes_on_and_on(controls) -> None:
