@@ -105,7 +105,8 @@ def quick(config: Bench1D) -> Bench1D:
         batch_size=min(config.batch_size, 16),
         test_tasks=min(config.test_tasks, 128),
         draws=min(config.draws, 8),
-        replace=not config.resume,
+        # Over what an earlier --quick left, and never over runs in a folder that the user names.
+        replace=config.replace or not (config.resume or config.runs or config.output),
     )
 
 

@@ -114,7 +114,8 @@ def quick(config: Bench2D) -> Bench2D:
         batch_size=min(config.batch_size, 4),
         test_tasks=min(config.test_tasks, 32),
         draws=min(config.draws, 4),
-        replace=not config.resume,
+        # Over what an earlier --quick left, and never over runs in a folder that the user names.
+        replace=config.replace or not (config.resume or config.runs or config.output),
     )
 
 

@@ -215,27 +215,39 @@ def scored(
     return rows
 
 
-def uncertainty_rows(
-    found: Contestants, corpora: Sequence[Corpus], config: Bench3D, voice: Voice
-) -> list[Row]:
-    """Scores of all that is said of the truth; factors on sigma are fitted to objects of the split `val` of
-    each collection.
+@dataclass(frozen=True)
+class Validation:
+    """Corpora of one collection, and the objects of its split `val` that factors on sigma are fitted to, at
+    all numbers of views together.
     """
-    rows: list[Row] = []
+
+    corpora: list[Corpus]
+    views: tuple[int, ...]
+    cases: list[Case]
+
+
+def validations(corpora: Sequence[Corpus], config: Bench3D) -> list[Validation]:
+    """One a collection. Raises what reading scenes raises, `SceneNotFoundError` where there is no `val`."""
+    found: list[Validation] = []
     for root in dict.fromkeys(corpus.collection.root for corpus in corpora):
         alike = [corpus for corpus in corpora if corpus.collection.root == root]
-        first = alike[0]
-        validation = make_pairs(
-            first.collection,
-            "val",
-            "",
-            ["val"],
-            contexts=max(first.views),
-            queries=1,
-            limit=config.calibration_objects,
+        views = tuple(sorted({count for corpus in alike for count in corpus.views}))
+        collection, limit = alike[0].collection, config.calibration_objects
+        pairs = make_pairs(collection, "val", "", ["val"], contexts=max(views), queries=1, limit=limit)
+        found.append(Validation(alike, views, list(cases_of(collection, pairs, "val", read=config.read))))
+    return found
+
+
+def uncertainty_rows(
+    found: Contestants, fitted_to: Sequence[Validation], config: Bench3D, voice: Voice
+) -> list[Row]:
+    """Scores of all that is said of the truth."""
+    rows: list[Row] = []
+    for validation in fitted_to:
+        alike = validation.corpora
+        everybody, factors = found.calibrated(
+            validation.cases, validation.views, alike[0].pairs.corpus, voice
         )
-        cases = list(cases_of(first.collection, validation, "val", read=config.read))
-        everybody, factors = found.calibrated(cases, first.views, first.pairs.corpus, voice)
         entered = [everybody] * len(alike)
         rows += factors + scored(entered, alike, config, voice, ", uncertainty", score_distributions)
     return rows
@@ -272,6 +284,10 @@ def main(config: Bench3D) -> None:
         raise ConfigError("--figures are of the uncertainty of draws: say how many by --draws")
     if config.draws and not config.weights:
         raise ConfigError("--draws asks for the uncertainty of weights: name them by --weights")
+    if (config.rivals or config.ensemble) and not config.draws:
+        raise ConfigError("--rivals and --ensemble are scored for their uncertainty: say --draws as well")
+    if config.sheet is not None and not config.weights:
+        raise ConfigError("--sheet shows what weights see: name them by --weights")
     corpora = [corpus for data in config.data for corpus in open_corpora(data, config)]
     models: list[ModelPredictor] = []
     for name in config.weights:
@@ -282,6 +298,7 @@ def main(config: Bench3D) -> None:
         drawn = Contestants.load(
             config.weights[0], config.rivals, config.ensemble, config.draws, config.device
         )
+    fitted_to = validations(corpora, config) if config.draws else []
     predictors = [[*models, *baselines_of(corpus, config, voice)] for corpus in corpora]
     perceptual = find_perceptual()
     if perceptual is None:
@@ -289,7 +306,7 @@ def main(config: Bench3D) -> None:
     score = partial(score_case, perceptual=perceptual)
     rows = scored(predictors, corpora, config, voice, "", score)
     if drawn is not None:
-        rows += uncertainty_rows(drawn, corpora, config, voice)
+        rows += uncertainty_rows(drawn, fitted_to, config, voice)
     print_tables(rows, console)
     write_results(config.output, stopwatch.results(rows))
     console.print(f"\nresults: {config.output}")

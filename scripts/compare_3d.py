@@ -220,6 +220,10 @@ def main(config: Compare3D) -> None:
             f"--data {config.data!r}: give NAME:FOLDER, such as furniture:outputs/scenes/furniture"
         )
     corpus = open_collection(Path(folder)), read_pairs(config.pairs / f"{name}.json")
+    if "test" not in corpus[1].scenes:
+        raise ConfigError(
+            f"the pairs of {name} have the splits {list(corpus[1].scenes)}, and systems are scored on 'test'"
+        )
     rows: list[Row] = []
     for lesson in lessons(config):
         trained = taught(lesson, config, voice)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import tyro
 
-from vnp_core.errors import MissingDependencyError, exit_on_error, with_exit_codes
+from vnp_core.errors import ConfigError, MissingDependencyError, exit_on_error, with_exit_codes
 from vnp_nerf.baselines import NearestView
 from vnp_nerf.console import Voice
 from vnp_nerf.contact_sheets import case_sheet, contact_sheet, write_png
@@ -55,6 +55,8 @@ def main(demo: Demo) -> None:
         "ignore"
     )  # nerfstudio's, about newer versions of torch, would bury what is said here
     start = time.perf_counter()
+    if not demo.query or demo.frames < 1:
+        raise ConfigError("give one or more --query views, and --frames of 1 or more")
     if shutil.which("ffmpeg") is None:
         raise MissingDependencyError(
             "ffmpeg is not on the PATH, and writes the video: apt-get install ffmpeg"

@@ -89,7 +89,8 @@ class Furniture(Common):
                 folder = furniture.extract_archives(self.package_dir, work / "objects")
             else:
                 folder = furniture.fetch_package(work, self.deb)
-        splits = furniture.split_objects(objects, self.seed)
+        # Whatever the seed of the cameras: an object that weights were trained on is never tested on.
+        splits = furniture.split_objects(objects)
         if self.held_out_category is not None:
             splits = furniture.hold_out_category(splits, objects, self.held_out_category)
         if self.demo:
@@ -142,7 +143,7 @@ class Meshes(Common):
         files = meshes.mesh_files(self.folder)
         sources = meshes.mesh_sources(files, self.folder, self.up)
         _write(
-            voice, self, self.category, meshes.split_sources(sources, self.seed), sources, meshes.load_source
+            voice, self, self.category, meshes.split_sources(sources), sources, meshes.load_source, up=self.up
         )
 
 
@@ -153,8 +154,11 @@ def _write(
     splits: Mapping[str, Sequence[str]],
     sources: Mapping[str, Any],
     load: Callable[[Any], Mesh],
+    **making: Any,
 ) -> None:
-    """Renders one category under a progress bar and says what came of it."""
+    """Renders one category under a progress bar and says what came of it. making: what else decides how its
+    scenes look.
+    """
     with voice.progress(category, "scenes") as report:
         made = write_category(
             common.output,
@@ -165,6 +169,7 @@ def _write(
             common.writer_config(),
             processes=common.processes,
             strict=common.strict,
+            making=making,
             on_progress=lambda done, total: report(done, total=total),
         )
     _tell(voice, common.output, category, splits, made)

@@ -29,7 +29,7 @@ class CorrelatedMixture(GaussianMixture):
     """K equally likely hypotheses; under each, all channels of all targets are one Gaussian.
 
     `stds` are the marginal standard deviations, so that everything a `GaussianMixture` answers about single
-    targets holds here too. Make one with `of_parts`.
+    channels holds here too. Make one with `of_parts`.
     """
 
     noise: Float[Tensor, "B K M Y"]
@@ -53,6 +53,22 @@ class CorrelatedMixture(GaussianMixture):
         own = self.noise * standard_noise(self.means.shape, generator, self.means)
         return self.means + torch.einsum("bkmyr,bkr->bkmy", self.factors, shared) + own
 
+    def log_probs(
+        self, y: Float[Tensor, "B M Y"], mask: Bool[Tensor, "B M"] | None = None
+    ) -> Float[Tensor, "B K M"]:
+        """Log-density of each target, all its channels together, under each hypothesis; 0 where absent."""
+        if y.shape[-1] == 1:
+            return super().log_probs(y, mask)
+        kind = accumulator(y.device)
+        if mask is not None:
+            y = y.masked_fill(~mask[..., None], 0.0)
+        noise = self.noise.to(kind)
+        whitened = (y[:, None].to(kind) - self.means.to(kind)) / noise
+        log_scale = noise.log().sum(-1) + 0.5 * math.log(2 * math.pi) * y.shape[-1]
+        loadings = self.factors.to(kind) / noise[..., None]
+        each = _standardised_log_prob(whitened[..., None], loadings) - log_scale
+        return each if mask is None else each.masked_fill(~mask[:, None], 0.0)
+
     def joint_log_probs(
         self, y: Float[Tensor, "B M Y"], mask: Bool[Tensor, "B M"] | None = None
     ) -> Float[Tensor, "B K"]:
@@ -74,8 +90,8 @@ class CorrelatedMixture(GaussianMixture):
 
 
 def _standardised_log_prob(
-    whitened: Float[Tensor, "B K D 1"], loadings: Float[Tensor, "B K D R"]
-) -> Float[Tensor, "B K"]:
+    whitened: Float[Tensor, "*B D 1"], loadings: Float[Tensor, "*B D R"]
+) -> Float[Tensor, "*B"]:
     """Minus half of r^T (I + W W^T)^-1 r + log |I + W W^T|, by the smaller of two Cholesky factors.
 
     With fewer factors than targets, by Woodbury's identity and the determinant lemma: with C = I + W^T W both

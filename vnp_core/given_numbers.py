@@ -30,6 +30,8 @@ def with_channels(values: Float64[Tensor, "*shape"], count: int, what: str) -> F
 
     Raises `DataError` for another number of channels.
     """
+    if values.ndim == 1 and not len(values):  # none at all, of which a list cannot say more
+        return values.reshape(0, count)
     if count == 1 and (values.ndim < 2 or values.shape[-1] != 1):
         return values[..., None]
     if values.ndim == 0 or values.shape[-1] != count:

@@ -98,17 +98,16 @@ class Remembered:
 
     def __init__(self, inner: DistributionPredictor) -> None:
         self.inner, self.name = inner, inner.name
-        self._case = ""
-        self._found: dict[tuple[int, tuple[float, ...]], list[Distribution]] = {}
+        self._case: Case | None = None
+        self._found: dict[int, list[Distribution]] = {}
 
     def distributions(self, case: Case, count: int) -> list[Distribution]:
         """The inner predictor's."""
-        if case.name != self._case:
-            self._case, self._found = case.name, {}
-        key = (count, tuple(case.query.camera_to_world.flatten().tolist()))
-        if key not in self._found:
-            self._found[key] = self.inner.distributions(case, count)
-        return self._found[key]
+        if case is not self._case:
+            self._case, self._found = case, {}
+        if count not in self._found:
+            self._found[count] = self.inner.distributions(case, count)
+        return self._found[count]
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,8 @@ def depth_error(
     depth: Float[Tensor, "H W"], truth: Float[Tensor, "H W"], alpha: Float[Tensor, "H W"]
 ) -> float:
     """Mean distance between depth and truth, in their unit, where the truth is finite and more than half of
-    the light is absorbed: what is missing or too much is the mask's to tell. NaN without any such pixel.
+    the light is absorbed: what is missing or too much is the mask's to tell. In `Rendering.depth` light that
+    passes counts as absorbed at the far end of the ball. NaN without any such pixel.
     """
     both = truth.isfinite() & (alpha > FOREGROUND_ALPHA)
     return (depth - truth)[both].abs().double().mean().item()

@@ -58,7 +58,7 @@ class LoadedModel:
         focal: float | Sequence[float] | None = None,
         field_of_view: float | None = None,
         intrinsics: GivenNumbers | None = None,
-        frame: Literal["capture", "canonical"] = "capture",
+        frame: Literal["capture", "canonical"] | None = None,
         centre: Sequence[float] | None = None,
         radius: float | None = None,
     ) -> InferredField:
@@ -73,15 +73,15 @@ class LoadedModel:
         `pinhole_cameras`). views: numbers of a scene's views; up to three, from all around the object, if a
         scene is given alone.
 
-        frame, centre, radius: where the object is, in the poses' own world (see `object_frame`); a scene
-        knows it.
+        frame, centre, radius: where the object is, in the poses' own world (see `object_frame`), `capture` by
+        default; a scene knows it (`open_scene(path, ReadOptions(frame="canonical"))`).
 
         Raises `PictureError`, `CameraError` or `ViewCountError`, with what was wrong and what to do, and
         `ConfigError` for arguments that do not go together. Warns where no picture has a transparent
         background.
         """
         lens = {"focal": focal, "field_of_view": field_of_view, "intrinsics": intrinsics}
-        place = {"centre": centre, "radius": radius}
+        place = {"frame": frame, "centre": centre, "radius": radius}
         if isinstance(images, Scene):
             _refuse("a scene's pictures", cameras=cameras, masks=masks, **lens, **place)
             chosen = choose_context(images, None if views is None else tuple(views), None)
@@ -109,7 +109,7 @@ class LoadedModel:
             _check_count(len(pictures), len(poses))
             sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
             posed = pinhole_cameras(poses, sizes, **lens)
-        return self._inferred(pictures, posed, object_frame(posed, frame, centre, radius))
+        return self._inferred(pictures, posed, object_frame(posed, frame or "capture", centre, radius))
 
     @torch.no_grad()
     def _inferred(

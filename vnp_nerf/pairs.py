@@ -131,11 +131,15 @@ def camera_centre(scene: Scene) -> tuple[float, float, float]:
 
 
 def scenes_by_name(collection: Collection, split: str) -> dict[str, Path]:
-    """The scenes of a split under the names of their folders.
+    """The scenes of a split under the names of their folders. No other split stands in for an empty one: what
+    is fitted must not be scored on the same objects.
 
     Raises `SceneNotFoundError` for an empty split, `SceneError` where two categories share a folder's name.
     """
-    paths = collection.split(split)
+    paths = collection.scenes.get(split, ())
+    if not paths:
+        counts = ", ".join(f"{name} ({len(found)})" for name, found in collection.scenes.items())
+        raise SceneNotFoundError(f"{collection.root} has no scene in the split {split!r}; it has: {counts}.")
     named = {path.name: path for path in paths}
     if len(named) < len(paths):
         raise SceneError(

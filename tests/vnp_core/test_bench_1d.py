@@ -130,6 +130,13 @@ def test_a_run_that_is_there_is_gone_on_with_or_left_alone(
         run(bench, tmp_path, **flags, resume=True, replace=True)
 
 
+def test_quick_replaces_nothing_in_a_folder_that_was_named(bench: Any, tmp_path: Path) -> None:
+    flags = {"kernels": ("periodic",), "models": ("tnp",), "steps": 2}
+    run(bench, tmp_path, **flags)
+    with pytest.raises(OutputExistsError, match="--resume"):
+        run(bench, tmp_path, **flags)
+
+
 def test_simulations_are_scored_on_measured_pelts(
     bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], values: Values
 ) -> None:

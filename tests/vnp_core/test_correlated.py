@@ -66,9 +66,13 @@ def test_no_targets_have_density_1():
     assert prediction.joint_log_probs(torch.zeros(2, 0, 1)).tolist() == [[0.0] * 3] * 2
 
 
-def test_single_targets_are_the_joint_gaussians_marginals():
-    prediction = made(2, 3, 6, 1, rank=4)
-    y = torch.randn(2, 6, 1, generator=seeded(1), dtype=torch.float64)
+@pytest.mark.parametrize(("channels", "rank"), [(1, 4), (2, 4), (3, 2)])
+def test_single_targets_are_the_joint_gaussians_marginals(channels: int, rank: int):
+    prediction = made(2, 3, 6, channels, rank=rank)
+    y = torch.randn(2, 6, channels, generator=seeded(1), dtype=torch.float64)
+    present = torch.tensor([[True] * 6, [True] * 3 + [False] * 3])
+    masked = prediction.log_probs(y, present)
+    assert torch.equal(masked == 0, ~present[:, None].expand(2, 3, 6))
     for target in range(6):
         alone = torch.arange(6) == target
         joint = prediction.joint_log_probs(y, alone.expand(2, 6))

@@ -134,6 +134,7 @@ def test_several_channels_come_back_as_the_last_axis() -> None:
     function = process.infer(X, both)
     assert function.predict(QUERIES).mean.shape == (41, 2)
     assert function.sample(QUERIES, 3).shape == (3, 41, 2)
+    assert process.infer([], []).predict(QUERIES).mean.shape == (41, 2)
     with pytest.raises(DataError, match=r"y has 2 channels.*\[12\]"):
         process.infer(X, Y)
 

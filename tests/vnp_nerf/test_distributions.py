@@ -115,6 +115,8 @@ def test_predictions_of_a_case_are_remembered_until_another_is_asked_of(
     seen = kept.distributions(dataclasses.replace(case, query=case.first_views(1)), 1)
     assert len(seen) == 1
     assert asked == [("noise", 1), ("noise", 2), ("noise", 1)]
+    elsewhere = dataclasses.replace(case, context=some_views(3, 5))  # the same object, given from elsewhere
+    assert not torch.equal(kept.distributions(elsewhere, 1)[0].means, first[0].means)
     other = dataclasses.replace(case, name="other", context=some_views(3, 5))
     assert not torch.equal(kept.distributions(other, 1)[0].means, first[0].means)
 

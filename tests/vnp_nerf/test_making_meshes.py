@@ -128,9 +128,35 @@ def test_ids_are_unique_even_for_files_of_one_name(tmp_path):
 @pytest.mark.parametrize("count", [1, 2, 3, 25])
 def test_splits_part_the_meshes_and_leave_some_to_train(count):
     names = {f"object-{index}": None for index in range(count)}
-    splits = split_sources(names, 0)
+    splits = split_sources(names)
     assert sorted(name for members in splits.values() for name in members) == sorted(names)
     assert splits["train"]
+
+
+def test_objects_that_come_later_leave_the_others_in_their_splits():
+    names = [f"object-{index}" for index in range(400)]
+    before, after = split_sources(names[:100]), split_sources(names)
+    for split, members in before.items():
+        assert set(members) <= set(after[split])
+    assert 0.05 < len(after["test"]) / len(names) < 0.2
+
+
+@pytest.mark.parametrize("material", [False, True])
+def test_colours_of_gltf_vertices_are_linear_light_and_multiply_the_material(tmp_path, material):
+    box = trimesh.creation.box()
+    linear = np.tile(np.array([[55, 8, 3, 255]], np.uint8), (len(box.vertices), 1))
+    if material:
+        box.visual = trimesh.visual.TextureVisuals(
+            material=trimesh.visual.material.PBRMaterial(baseColorFactor=[255, 255, 255, 255])
+        )
+        box.visual.vertex_attributes["color"] = linear
+    else:
+        box.visual = trimesh.visual.ColorVisuals(box, vertex_colors=linear)
+    box.export(tmp_path / "box.glb")
+    mesh = load_mesh(tmp_path / "box.glb")
+    assert mesh.tints is not None
+    colour = mesh.tints[0, 0, :3] * np.array(mesh.palette[0].colour)
+    np.testing.assert_allclose(colour, srgb_from_linear(np.array([55, 8, 3]) / 255), atol=0.01)
 
 
 def test_catalogue_rotation_commutes_with_the_change_of_axes():

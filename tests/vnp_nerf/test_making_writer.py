@@ -74,6 +74,23 @@ def test_resuming_with_other_settings_is_refused(tmp_path):
     assert contents(tmp_path) == before
 
 
+def test_resuming_with_another_way_up_is_refused(tmp_path):
+    write(tmp_path, making={"up": None})
+    before = contents(tmp_path)
+    with pytest.raises(OutputExistsError, match="up: None there, z now"):
+        write(tmp_path, making={"up": "z"})
+    assert contents(tmp_path) == before
+    write(tmp_path)  # begun before there was such a setting: as without it
+
+
+def test_scenes_that_are_not_asked_for_any_more_stay_listed(tmp_path):
+    write(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(OutputExistsError, match="1 scenes of chairs that are not asked for now"):
+        write_category(tmp_path, "chairs", {"train": SPLITS["train"]}, SOURCES, load_shape, CONFIG)
+    assert contents(tmp_path) == before
+
+
 def write_meshes(tmp_path, **options):
     trimesh.creation.box().export(tmp_path / "good.ply")
     (tmp_path / "bad.ply").write_text("ply\nnothing")

@@ -17,6 +17,10 @@ from vnp_core.tasks.task import TaskSource
 X_RANGE = (-2.0, 2.0)
 """Where all families have their points."""
 
+SPLIT_SEED = 0
+"""Draws which functions of a table are kept for the test, whatever the seed of training: with another seed
+one would test on what was trained on."""
+
 TEST_SEED = 1_000_003
 """Added to the seed of training, so that no task of a test was ever trained on."""
 
@@ -53,6 +57,9 @@ class HeldOut:
     """The Gaussian process that they come from, where there is one: its score is known exactly."""
     step: float | None = None
     """Distance of neighbouring values where these come in steps: scores are then given in bits too."""
+    resplit: bool = False
+    """Its tasks are splits of the same few functions, again and again: more of them tell no more, and the
+    error of their mean would mean nothing."""
 
     @property
     def batch_size(self) -> int:
@@ -106,8 +113,8 @@ def build_family(
         simulated = LotkaVolterraTasks(test, seed + TEST_SEED)
         held_out = HeldOut(name, "test", simulated, max(1, batches // SIMULATED_SHARE), to_dict(test))
         # They are all splits of the same 21 years: more of them would tell little more.
-        splits = hare_lynx(seed + TEST_SEED)
-        pelts = HeldOut("hudson-bay", "real", splits, min(batches, 64), {"table": "hudson_bay.csv"})
+        splits, count = hare_lynx(seed + TEST_SEED), min(batches, 64)
+        pelts = HeldOut("hudson-bay", "real", splits, count, {"table": "hudson_bay.csv"}, resplit=True)
         return Family(name, LotkaVolterraTasks(config, seed), to_dict(config), (held_out, pelts))
     if name not in KERNELS:
         raise ConfigError(f"There is no family '{name}'. {nearest(name, list(FAMILIES))}")
@@ -139,9 +146,10 @@ def csv_family(table: CsvTable, *, seed: int, batch_size: int, test_tasks: int) 
     tasks = read_csv_tasks(
         table.path, table.x, table.y, table.task, x_range=X_RANGE, seed=seed, batch_size=batch_size
     )
-    train, test = tasks.divided(0.25, seed)
+    train, test = tasks.divided(0.25, SPLIT_SEED)
     columns = {"x": list(table.x), "y": list(table.y), "task": table.task}
     described = {"sha256": hashlib.sha256(table.path.read_bytes()).hexdigest(), **columns}
     test = replace(test, batch_size=16, seed=seed + TEST_SEED)
     batches = max(1, test_tasks // 16)
-    return Family(train.name, train, described, (HeldOut(train.name, "test", test, batches, described),))
+    held_out = HeldOut(train.name, "test", test, batches, described, resplit=True)
+    return Family(train.name, train, {**described, "batch_size": batch_size}, (held_out,))

@@ -1,7 +1,8 @@
 """Gaussian process regression on one picture's known pixels: what can be said without having learnt anything.
 
 A Matern 5/2 kernel in the plane, all channels alike and independent. Of a grid of lengthscales and scales
-each picture takes the pair that makes its context likeliest; the noise is the floor that all systems have.
+each picture takes the pair that makes its context likeliest; the noise is what its
+maker was told.
 """
 
 import math

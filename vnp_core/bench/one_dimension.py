@@ -212,8 +212,10 @@ class Measurements:
         split: str,
         condition: str,
     ) -> list[Row]:
-        """Scores, and how far they lie below a ceiling; with errors over batches."""
+        """Scores, and how far they lie below a ceiling; with errors over batches that are independent."""
         place, size = (model, task, split, condition), test.batch_size
+        if test.resplit:
+            size = len(next(iter(scores.values())))  # one cluster, whose mean has no error
         rows = score_rows(scores, *place, batch_size=size)
         return rows + gap_rows(scores, ceiling, *place, batch_size=size)
 

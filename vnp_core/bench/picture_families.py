@@ -1,5 +1,6 @@
 """The families of `bench_2d`: pictures to train on, and every way in which models are tested on others."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,9 @@ from vnp_core.errors import ConfigError
 from vnp_core.tasks.picture_data import PictureData
 from vnp_core.tasks.picture_tasks import COARSE, PictureTaskKind, PictureTasks, PictureTasksConfig
 from vnp_core.tasks.pictures import STEP, Pictures
+
+_VALUES = 16 * 3072
+"""Pixels times channels of all pictures of a test's batch: for 16 of 32 x 32 in colour."""
 
 UNSEEN = "unseen"
 """The split of pictures whose classes training never saw."""
@@ -67,6 +71,8 @@ def _picture_source(test: HeldOut) -> PictureTasks:
 def _test(
     name: str, split: str, pictures: Pictures, config: PictureTasksConfig, seed: int, tasks: int
 ) -> HeldOut:
+    values = pictures.channels * math.prod(pictures.size)
+    config = replace(config, batch_size=max(1, min(config.batch_size, _VALUES // values)))
     source = PictureTasks(name, pictures, config, seed + TEST_SEED)
     described = {**to_dict(config), "pictures": pictures.digest}
     batches = max(1, tasks // config.batch_size)

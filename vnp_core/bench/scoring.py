@@ -50,7 +50,9 @@ TaskScores = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Portions:
-    """How much is predicted at once; the defaults suit a core's cache, a GPU can take far more."""
+    """Up to how much batches are joined to be predicted at once; a single one is never divided. The defaults
+    suit a core's cache, a GPU can take far more.
+    """
 
     functions: int = 512
     """Most tasks times draws."""

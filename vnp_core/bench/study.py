@@ -202,7 +202,8 @@ class Study:
 
         `described` says what else the numbers depend on. Batches come on the study's device.
         """
-        described = {**described, "tasks": test.described, "task": test.task, "batches": test.batches}
+        told = {"seed": self.seed, "tasks": test.described, "task": test.task, "batches": test.batches}
+        described = {**described, **told}
 
         def block(index: int) -> TaskScores:
             steps = range(index * size, min((index + 1) * size, test.batches))

@@ -43,7 +43,7 @@ OnDivergence = Literal["stop", "skip"]
 """What to do at a loss or gradient that is NaN or infinite: stop, keeping the weights before it, or make no
 step of it."""
 
-NOISE_STREAM = 1
+NOISE_STREAM = 2
 """Training noise and training tasks of one step come from unrelated streams."""
 
 _MOST_SKIPS = 10
@@ -115,8 +115,9 @@ def build_fabric(config: TrainerConfig, accelerator: str = "auto") -> Any:
 
 
 def leave_process_group() -> None:
-    """Ends this process' part in the group of a run. Fabric leaves gloo's to the end of the interpreter, where a
-    thread that still listens aborts the program in about one run of ten."""
+    """Ends this process' part in the group of a run. Fabric leaves gloo's to the end of the interpreter,
+    where a thread that still listens aborts the program in about one run of ten.
+    """
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

@@ -1,5 +1,6 @@
 """What `bench_2d` measures of trained systems, as rows of results and as figures."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -49,6 +50,8 @@ class PictureExtent:
     """Functions that are sampled of each picture."""
     gp_contexts: int = 50
     """The most known pixels that Gaussian process regression is asked with."""
+    gp_values: int = 3072
+    """The most pixels times channels that it is asked for: its memory grows with their square."""
     sides: dict[str, tuple[int, ...]] = field(
         default_factory=lambda: {POINTS: (28, 64, 128, 178), PATCHES: (28, 64, 128, 178, 256, 512)}
     )
@@ -81,7 +84,8 @@ class PictureMeasurements(Measurements):
         for contexts in self._contexts(test):
             sized = self._completion(test, contexts)
             scored = {entry.system.name: self._completed(entry, sized) for entry in entries}
-            if contexts <= self.pictures.gp_contexts:
+            values = math.prod(_size(test)) * sized.source.y_dim
+            if contexts <= self.pictures.gp_contexts and values <= self.pictures.gp_values:
                 scored[GP] = self._regression(family, sized, entries[0].system.sigma_floor)
             for name, scores in scored.items():
                 place = (name, test.task, "curve", f"contexts={contexts}")
@@ -170,16 +174,16 @@ class PictureMeasurements(Measurements):
         """Scores of an entry's completions, with its likelihood scores beside."""
         scores, samples = dict(self.study.scores(entry, test, entry.system.draws)), self.pictures.samples
         source = as_grids(test.source) if entry.system.reads_grids else test.source
+        draws = min(entry.system.draws, samples)
 
         def compute(batches: Sequence[TaskBatch], block: int) -> TaskScores:
             generator = step_generator(self.study.seed, block, samples)
-            draws = min(entry.system.draws, samples)
             return _joined(
                 completion_scores(complete(entry.process, batch, _size(test), draws, samples, generator))
                 for batch in batches
             )
 
-        described = {"weights": entry.sha256, "samples": samples, "seed": self.study.seed}
+        described = {"weights": entry.sha256, "samples": samples, "draws": draws, "seed": self.study.seed}
         name = f"{entry.system.name}-completes-{test.task}"
         scores |= self.study.by_blocks(name, replace(test, source=source), described, compute, size=4)
         return scores

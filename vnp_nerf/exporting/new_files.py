@@ -8,9 +8,13 @@ from vnp_core.whole_files import write_whole
 
 
 def refuse_existing(*paths: Path) -> None:
-    """Raises `OutputExistsError` if one of the paths is there already."""
+    """Raises `OutputExistsError` if one of the paths is there already, `ConfigError` if one cannot be."""
     for path in paths:
-        if path.exists():
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}; give another name") from error
+        if there:
             raise OutputExistsError(f"{path} exists already, and nothing is overwritten: give another name")
 
 

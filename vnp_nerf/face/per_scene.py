@@ -78,7 +78,9 @@ class NerfactoField:
         alpha = outputs["accumulation"][:, 0]
         # Under a random background nerfacto's colour is premultiplied.
         rgb = over(outputs["rgb"], alpha, background_of(background, hit)).clamp(0, 1)
-        return nothing.put(hit, Rendering(rgb, alpha, outputs["expected_depth"][:, 0]))
+        # Its depth is that of what is absorbed; ours counts light that passes as absorbed at the far end.
+        depth = alpha * outputs["expected_depth"][:, 0] + (1 - alpha) * far[hit]
+        return nothing.put(hit, Rendering(rgb, alpha, depth))
 
 
 def optimise_nerfacto(

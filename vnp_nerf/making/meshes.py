@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from vnp_nerf.making.mesh import Material, Mesh, join_meshes
 SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".stl", ".off", ".3mf", ".dae")
 Z_UP_FROM_Y_UP = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)
 Y_UP_SUFFIXES = (".obj", ".glb", ".gltf")
+_LINEAR_SUFFIXES = (".glb", ".gltf")
+"""Of files whose vertices have colours in linear light."""
 
 
 def mesh_files(folder: Path) -> list[Path]:
@@ -54,7 +56,7 @@ def load_mesh(path: Path, y_up: bool | None = None) -> Mesh:
         # process=True would merge vertices that differ in UV alone, which breaks every seam.
         scene = trimesh.load_scene(path, process=False)
         parts = [
-            _part(scene.geometry[name], transform)
+            _part(scene.geometry[name], transform, linear=path.suffix.lower() in _LINEAR_SUFFIXES)
             for transform, name in (scene.graph[node] for node in scene.graph.nodes_geometry)
             if isinstance(scene.geometry[name], trimesh.Trimesh) and len(scene.geometry[name].faces)
         ]
@@ -68,30 +70,36 @@ def load_mesh(path: Path, y_up: bool | None = None) -> Mesh:
     return mesh
 
 
-def _part(geometry: Any, transform: Float32[np.ndarray, "4 4"]) -> Mesh:
-    """One trimesh geometry, placed by its node's transform."""
+def _part(geometry: Any, transform: Float32[np.ndarray, "4 4"], *, linear: bool) -> Mesh:
+    """One trimesh geometry, placed by its node's transform; `linear` says that its vertices' colours are."""
     faces = np.asarray(geometry.faces)
-    linear = np.asarray(transform[:3, :3], np.float64)
-    vertices = np.asarray(geometry.vertices) @ linear.T + transform[:3, 3]
+    turned = np.asarray(transform[:3, :3], np.float64)
+    vertices = np.asarray(geometry.vertices) @ turned.T + transform[:3, 3]
     normals = None
     # Normals that the file gave lie in the cache from the start. Computing them would smooth over hard edges.
     if "vertex_normals" in geometry._cache:
-        smooth = np.asarray(geometry.vertex_normals) @ np.linalg.inv(linear)
+        smooth = np.asarray(geometry.vertex_normals) @ np.linalg.inv(turned)
         length = np.linalg.norm(smooth, axis=1, keepdims=True)
         normals = np.divide(smooth, length, out=np.zeros_like(smooth), where=length > 0).astype(np.float32)[
             faces
         ]
-    materials, uvs, tints = (Material(),), None, None
+    materials, uvs, tints, colours = (Material(),), None, None, None
     if geometry.visual.kind == "texture":
         materials = (_material(geometry.visual.material),)
         if geometry.visual.uv is not None and len(geometry.visual.uv) == len(vertices):
             uvs = np.nan_to_num(np.asarray(geometry.visual.uv, np.float32))[faces]
+        # glTF's colours of vertices, which multiply the material's.
+        colours = geometry.visual.vertex_attributes.get("color")
     elif geometry.visual.kind == "vertex":
-        materials = (Material((1.0, 1.0, 1.0)),)
-        tints = (np.asarray(geometry.visual.vertex_colors, np.float32) / 255)[faces]
+        materials, colours = (Material((1.0, 1.0, 1.0)),), geometry.visual.vertex_colors
     elif geometry.visual.kind == "face":
         materials = (Material((1.0, 1.0, 1.0)),)
         tints = np.repeat((np.asarray(geometry.visual.face_colors, np.float32) / 255)[:, None], 3, axis=1)
+    if colours is not None and len(colours) == len(vertices):
+        from trimesh.visual.color import to_rgba
+
+        rgba = np.asarray(to_rgba(colours), np.float32) / 255
+        tints = (np.hstack([srgb_from_linear(rgba[:, :3]), rgba[:, 3:]]) if linear else rgba)[faces]
     if uvs is None and materials[0].texture is not None:
         mean = materials[0].texture.reshape(-1, 4).mean(axis=0) / 255
         materials = (Material(tuple(mean[:3].tolist()), float(mean[3]) * materials[0].alpha),)
@@ -164,14 +172,21 @@ def mesh_sources(files: list[Path], folder: Path, up: str | None) -> dict[str, t
     return sources
 
 
-def split_sources(sources: Mapping[str, object], seed: int) -> dict[str, list[str]]:
-    """A tenth each for `val` and `test`, by a hash of id and seed; fewer than three objects all train."""
-    ordered = sorted(sources, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
-    held_out = max(1, len(ordered) // 10) if len(ordered) >= 3 else 0
+def split_sources(sources: Iterable[str]) -> dict[str, list[str]]:
+    """About a tenth each for `val` and `test`, by a hash of the id: objects that are added later leave the
+    others where they are. Few objects are an exception, of which each split gets one at least, and fewer than
+    three all train.
+    """
+    places = {name: int(hashlib.sha256(name.encode()).hexdigest()[:15], 16) / 16**15 for name in sources}
+    ordered = sorted(places, key=lambda name: (places[name], name))
+    if len(ordered) < 3:
+        return {"train": sorted(ordered), "val": [], "test": []}
+    first = min(max(1, sum(place < 0.1 for place in places.values())), len(ordered) - 2)
+    last = min(max(first + 1, sum(place < 0.2 for place in places.values())), len(ordered) - 1)
     return {
-        "train": sorted(ordered[2 * held_out :]),
-        "val": sorted(ordered[:held_out]),
-        "test": sorted(ordered[held_out : 2 * held_out]),
+        "train": sorted(ordered[last:]),
+        "val": sorted(ordered[:first]),
+        "test": sorted(ordered[first:last]),
     }
 
 

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ def write_category(
     *,
     processes: int = 1,
     strict: bool = False,
+    making: Mapping[str, Any] = MappingProxyType({}),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CategoryReport:
     """Renders all objects of a category, skips those that are finished, and writes the split file last.
@@ -101,10 +103,12 @@ def write_category(
         config: what a scene looks like.
         processes: how many render at a time.
         strict: whether a broken object is an error; otherwise it is left out of the splits and reported.
+        making: settings beside `config` that scenes depend on.
         on_progress: is told (scenes done, scenes in all).
 
     Raises:
-        OutputExistsError: the category was begun there with other settings.
+        OutputExistsError: the category was begun there with other settings, or has scenes that are not asked
+            for now and would vanish from its split file.
         DataError: `strict` and an object is broken, or every object is.
         StorageError: the disk takes no more; finished scenes are kept.
         MissingDependencyError: open3d can't be used.
@@ -114,8 +118,14 @@ def write_category(
     root.mkdir(parents=True, exist_ok=True)
     stem = root / category.removesuffix("s")
     settings = stem.with_name(stem.name + "_making.json")
-    _keep_settings(settings, asdict(config))
+    _keep_settings(settings, {**asdict(config), **making})
     ids = [identity for members in splits.values() for identity in members]
+    gone = {identity for members in _listed(root, category).values() for identity in members} - {*ids}
+    if gone:
+        raise OutputExistsError(
+            f"{root} lists {len(gone)} scenes of {category} that are not asked for now, such as {min(gone)}: "
+            "ask for all of them, or give another --output"
+        )
     present = [identity for identity in ids if (root / category / identity / "transforms.json").is_file()]
     finished = set(present)
     missing = [identity for identity in ids if identity not in finished]
@@ -155,11 +165,17 @@ def made_splits(root: Path, category: str) -> tuple[str, ...]:
     Raises:
         OutputExistsError: there is one that can't be read.
     """
+    return tuple(_listed(root, category))
+
+
+def _listed(root: Path, category: str) -> dict[str, list[str]]:
+    """The split file as it is."""
     path = root / f"{category.removesuffix('s')}_splits.json"
     if not path.exists():
-        return ()
+        return {}
     try:
-        return tuple(dict(json.loads(path.read_text(encoding="utf-8"))))
+        read = dict(json.loads(path.read_text(encoding="utf-8")))
+        return {name: [str(identity) for identity in members] for name, members in read.items()}
     except (OSError, ValueError, TypeError) as error:
         raise OutputExistsError(f"{path} can't be read ({error}); remove it, or write elsewhere") from error
 

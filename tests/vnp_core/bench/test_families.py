@@ -93,6 +93,27 @@ def test_another_content_of_the_table_is_another_description(tmp_path: Path) -> 
     assert first["sha256"] != second["sha256"]
 
 
+def test_no_seed_tests_on_functions_that_another_trained_on(tmp_path: Path) -> None:
+    mine = table(tmp_path, 8)
+    families = [csv_family(mine, seed=seed, batch_size=4, test_tasks=32) for seed in range(4)]
+    kept = [family.tests[0].source.labels for family in families]  # type: ignore[attr-defined]
+    assert all(labels == kept[0] for labels in kept)
+    first, second = (family.tests[0].source.batch(0).targets.y for family in families[:2])
+    assert first.shape != second.shape or not torch.equal(first, second)
+
+
+def test_a_table_in_other_batches_is_another_training(tmp_path: Path) -> None:
+    mine = table(tmp_path, 8)
+    few, many = (csv_family(mine, seed=0, batch_size=size, test_tasks=32) for size in (4, 8))
+    assert few.described != many.described
+
+
+def test_splits_of_the_same_functions_are_no_independent_tasks(tmp_path: Path) -> None:
+    assert csv_family(table(tmp_path, 8), seed=0, batch_size=4, test_tasks=32).tests[0].resplit
+    simulated, pelts = build_family("lotka-volterra", seed=0, batch_size=2, test_tasks=16).tests
+    assert (simulated.resplit, pelts.resplit) == (False, True)
+
+
 def test_a_table_of_one_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="two or more"):
         csv_family(table(tmp_path, 1), seed=0, batch_size=4, test_tasks=32)

@@ -42,6 +42,12 @@ def test_training_and_each_test_have_pictures_of_their_own() -> None:
     assert family.described["pictures"] != family.tests[0].described["pictures"]
 
 
+def test_large_pictures_come_in_small_batches() -> None:
+    data = PictureData("made", pictures(0, 160), pictures(51, 160))
+    family = picture_family(data, seed=0, batch_size=2, test_tasks=16)
+    assert [(test.batch_size, test.batches) for test in family.tests] == [(1, 16), (1, 1), (1, 1)]
+
+
 def test_sets_without_classes_have_no_unseen_ones() -> None:
     family = picture_family(
         PictureData("made", pictures(0), pictures(51)), seed=0, batch_size=2, test_tasks=16
