@@ -46,9 +46,10 @@ class ActiveField:
         return field
 
     def has_draws(self, config: Any) -> bool:
-        """Whether `drawn` gives any, without making them."""
-        # A baked field is there to be shown without the model.
-        return isinstance(self.model, RadianceModel) and bool(config.samples) and config.baked is None
+        """Whether `drawn` gives any, without making them: a baked field is shown without the model."""
+        if not isinstance(self.model, RadianceModel) or not config.samples:
+            return False
+        return config.baked is None or not isinstance(self.field(config), BakedField)
 
     @torch.no_grad()
     def drawn(self, config: Any) -> DrawnFields | None:

@@ -138,7 +138,9 @@ def test_the_tools_show_the_baked_field_until_draw_context_or_weights_are_others
     model: VNPModel = pipeline.model
     camera = pipeline.datamanager.eval_dataset.cameras[0:1]
     assert isinstance(model.field(), BakedField)
+    model.config.samples = 2
     baked = model.get_outputs_for_camera(camera)
+    assert "sample_0" not in baked
     model.config.baked = None
     slow = model.get_outputs_for_camera(camera)
     assert isinstance(model.field(), CulledField)
@@ -148,6 +150,7 @@ def test_the_tools_show_the_baked_field_until_draw_context_or_weights_are_others
     model.choose_draw(6)
     assert isinstance(model.field(), CulledField)
     assert "baked from other" in capsys.readouterr().out
+    assert "sample_0" in model.get_outputs_for_camera(camera)
     model.choose_draw(5)
     assert isinstance(model.field(), BakedField)
     with torch.no_grad():
