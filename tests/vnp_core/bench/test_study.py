@@ -129,3 +129,17 @@ def test_weights_of_something_else_are_refused(fabric: Any, tiny_cnp: System, tm
     save_weights(tmp_path / "w", tiny_cnp.build(0), describe(tiny_cnp))
     with pytest.raises(CheckpointError, match="trained on"):
         study(tmp_path, fabric).load(tmp_path / "w")
+
+
+def test_kept_ceilings_are_of_the_seed_that_drew_the_tasks(fabric: Any, tmp_path: Path) -> None:
+    """The same command with another seed is about other tasks, and its test is described alike."""
+    found = []
+    for seed in (0, 1):
+        (test, *_) = build_family("rbf", seed=seed, batch_size=4, test_tasks=48).tests
+        kept = Study(tmp_path, TRAINER, fabric, seed=seed, start="resume")
+        fresh = Study(tmp_path / f"{seed}", TRAINER, fabric, seed=seed, start="new")
+        scores = kept.ceiling(KNOWN, test)
+        for name, values in fresh.ceiling(KNOWN, test).items():
+            torch.testing.assert_close(scores[name], values, rtol=0, atol=0, equal_nan=True)
+        found.append(scores["ll_joint"])
+    assert not torch.equal(*found)
