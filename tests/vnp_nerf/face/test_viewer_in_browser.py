@@ -285,9 +285,7 @@ def test_views_that_cannot_be_are_told_and_change_nothing(visitor: Visitor) -> N
     visitor.keep("wrong views")
     assert "views 5, 1, 7, 9" in visitor.note()
     turned = visitor.answers["context views"]["change of 255"]
-    # Of single pixels more was seen to change beside other work; another object changes a tenth of them.
-    changed = np.abs(visitor.looks - before).max(-1) > SAME * turned
-    assert changed.mean() < 0.01
+    assert np.abs(visitor.looks - before).max() < SAME * turned
     visitor.field("Context views").fill("5 1 7 9")
     visitor.rest()
 
