@@ -199,7 +199,6 @@ class BatchMaker:
         for row, (number, indices) in enumerate(zip(scenes, views, strict=True)):
             for column, index in enumerate(indices):
                 known = shrunk_depth(self._distances(number, index), self.config.context_shrink)
-                known = known[:height, :width]
                 found[row, column, : known.shape[0], : known.shape[1]] = known
         return found
 
