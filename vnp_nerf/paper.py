@@ -193,7 +193,9 @@ class PaperModel(nn.Module):
 
     # -- training --------------------------------------------------------------------------------------------
 
-    def train_outputs(self, batch: TrainBatch, generator: Generator) -> dict[str, Tensor]:
+    def train_outputs(
+        self, batch: TrainBatch, generator: Generator, step: int | None = None
+    ) -> dict[str, Tensor]:
         """The batch's rays over white, under latents from the posterior."""
         encoded = self.encode(batch.context)
         axial = axial_directions(batch.origins, batch.directions)

@@ -84,6 +84,7 @@ class ProjectedFeatures(nn.Module):
         width: int,
         mirror_marks: bool = False,
         view_depth: bool = False,
+        unet: bool = False,
     ) -> None:
         super().__init__()
         self.patch = patch
@@ -98,7 +99,7 @@ class ProjectedFeatures(nn.Module):
             nn.GELU(),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
-        self.depth = DepthHead(token_width, patch, channels) if view_depth else None
+        self.depth = DepthHead(token_width, patch, channels) if view_depth and not unet else None
         inputs = channels + 4 + _GEOMETRY_CHANNELS + SURFACE_CHANNELS * view_depth
         self.per_view = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
 
@@ -112,8 +113,11 @@ class ProjectedFeatures(nn.Module):
         views: Views,
         canvas_scale: Float[Tensor, "B V"],
         rotation: Float[Tensor, "B 3 3"],
+        unet_maps: tuple[ViewDepth, Float[Tensor, "B*V C P/2 P/2"]] | None = None,
     ) -> LocalMaps:
-        """Feature maps of the views; `view_tokens` are those of the V views, in the tokenizer's order."""
+        """Feature maps of the views; `view_tokens` are those of the V views, in the tokenizer's order, and
+        `unet_maps` what a `ViewUNet` made of them, where the model has one.
+        """
         batch, count, _, side, _ = pixels.shape
         cells = side // self.patch
         coarse = rearrange(
@@ -125,7 +129,10 @@ class ProjectedFeatures(nn.Module):
         coarse = F.interpolate(coarse, size=(side // 2, side // 2), mode="bilinear", align_corners=False)
         fine = self.stem(rearrange(pixels, "B V C H W -> (B V) C H W"))
         features = self.mix(torch.cat([fine, coarse], dim=1))
+        if unet_maps is not None:
+            features = features + unet_maps[1]
         features = rearrange(features, "(B V) C H W -> B V C H W", B=batch)
+        depth = None if unet_maps is None else unet_maps[0]
         return LocalMaps(
             features,
             premultiply(views.rgba),
@@ -133,7 +140,7 @@ class ProjectedFeatures(nn.Module):
             projection_matrices(views),
             canvas_scale,
             rotation,
-            None if self.depth is None else self.depth(view_tokens, features),
+            depth if self.depth is None else self.depth(view_tokens, features),
         )
 
     def forward(self, maps: LocalMaps, points: Float[Tensor, "B N 3"]) -> LocalEvidence:

@@ -46,9 +46,11 @@ class SceneModel(Protocol):
         """The field at the latents' mean, or at one draw under a generator."""
         ...
 
-    def train_outputs(self, batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Every tensor that the losses need. All parameters are used in here, as data-parallel training
-        demands.
+    def train_outputs(
+        self, batch: TrainBatch, generator: torch.Generator, step: int | None = None
+    ) -> dict[str, Tensor]:
+        """Every tensor that the losses need at a step, or in general without one. Whatever is trained is used
+        in here, as data-parallel training demands.
         """
         ...
 

@@ -26,7 +26,7 @@ from vnp_core.modulation import ModulatedWeights
 from vnp_core.tokens import Tokens
 from vnp_nerf import radiance_training as training
 from vnp_nerf.batches import TrainBatch
-from vnp_nerf.canvas import Canvases, make_canvases
+from vnp_nerf.canvas import make_canvases
 from vnp_nerf.feature_planes import PlaneDecoder, read_planes
 from vnp_nerf.field_network import FieldNetwork
 from vnp_nerf.pixel_noise import (
@@ -39,6 +39,7 @@ from vnp_nerf.ray_sampling import ball_span, importance_edges, stratified_edges
 from vnp_nerf.ray_tokens import RayTokenizer, pixel_channels
 from vnp_nerf.reflection import reflected_views
 from vnp_nerf.rendering import Background, Rendering, background_of, composite, ray_weights
+from vnp_nerf.view_unet import Scales, ViewUNet
 from vnp_nerf.views import Views
 from vnp_nerf.visual_hull import VisualHull
 
@@ -83,6 +84,11 @@ class RadianceModel(nn.Module):
             self.mirror_mark = nn.Parameter(torch.zeros(encoder.width))
             """What is added to tokens of mirror images, the second half of the views."""
         self.latents = LatentHierarchy(config.latents, encoder.width)
+        self.unet: ViewUNet | None = None
+        if config.view_unet:
+            self.unet = ViewUNet(
+                config.view_unet, config.patch, config.canvas, encoder.width, config.local_channels
+            )
         inputs = 3 + 6 * config.position_octaves
         if "planes" in config.readings:
             self.planes = PlaneDecoder(
@@ -103,6 +109,7 @@ class RadianceModel(nn.Module):
                 config.local_width,
                 config.mirror_marks,
                 config.view_depth,
+                bool(config.view_unet),
             )
             inputs += 2 * config.local_width + 1
         self.network = FieldNetwork(inputs, width, config.latents.levels, config.latents.dim, encoder.width)
@@ -117,13 +124,15 @@ class RadianceModel(nn.Module):
             self.noise = NoiseHead(width, config.noise_factor)
             self.channels = 5
 
-    def tokens(self, canvases: Canvases, rotation: Float[Tensor, "B 3 3"]) -> Tokens:
+    def tokens(
+        self, pixels: Float[Tensor, "B V C P P"], filled: Bool[Tensor, "B V P P"], scales: Scales | None
+    ) -> Tokens:
         """Encoded tokens of views on canvases."""
-        tokens = self.tokenizer(pixel_channels(canvases, rotation), canvases.filled)
+        tokens = self.tokenizer(pixels, filled)
+        if self.unet is not None and scales is not None:
+            tokens = Tokens(tokens.values + self.unet.token_features(scales), tokens.mask)
         if self.config.mirror_marks:
-            second = (
-                torch.arange(tokens.values.shape[1], device=rotation.device) >= tokens.values.shape[1] // 2
-            )
+            second = torch.arange(tokens.values.shape[1], device=pixels.device) >= tokens.values.shape[1] // 2
             tokens = Tokens(tokens.values + second[:, None] * self.mirror_mark, tokens.mask)
         return self.encoder(tokens)
 
@@ -138,7 +147,9 @@ class RadianceModel(nn.Module):
         if self.config.mirror_views:
             views = views.cat_views(reflected_views(views, self.config.mirror_axis))
             canvases = make_canvases(views, self.config.canvas)
-        tokens = self.tokens(canvases, rotation)
+        pixels = pixel_channels(canvases, rotation)
+        scales = None if self.unet is None else self.unet.read(pixels)
+        tokens = self.tokens(pixels, canvases.filled, scales)
         readings = self.config.readings
         local = None
         if "local" in readings:
@@ -146,8 +157,8 @@ class RadianceModel(nn.Module):
             view_tokens = tokens.values[
                 :, tokens.values.shape[1] - count :
             ]  # all but the encoder's null token
-            pixels = pixel_channels(canvases, rotation)
-            local = self.local.maps(pixels, view_tokens, views, canvases.scale, rotation)
+            unet_maps = None if self.unet is None or scales is None else self.unet.maps(scales, view_tokens)
+            local = self.local.maps(pixels, view_tokens, views, canvases.scale, rotation, unet_maps)
         return Encoded(
             tokens=tokens,
             rotation=rotation,
@@ -264,9 +275,11 @@ class RadianceModel(nn.Module):
         rows = [cosine, sine, zero, -sine, cosine, zero, zero, zero, one]
         return rearrange(torch.stack(rows, dim=-1), "B (i j) -> B i j", i=3)
 
-    def train_outputs(self, batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
+    def train_outputs(
+        self, batch: TrainBatch, generator: torch.Generator, step: int | None = None
+    ) -> dict[str, Tensor]:
         """See `vnp_nerf.radiance_training.train_outputs`."""
-        return training.train_outputs(self, batch, generator)
+        return training.train_outputs(self, batch, generator, step)
 
     def loss_terms(self, outputs: dict[str, Tensor], batch: TrainBatch, step: int) -> dict[str, Tensor]:
         """See `vnp_nerf.radiance_training.loss_terms`."""

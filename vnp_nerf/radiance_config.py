@@ -64,6 +64,12 @@ class RadianceConfig:
     """The depth of each context view's pixels is predicted, and points are told how far behind it they lie;
     for the reading 'local'.
     """
+    view_unet: int = 0
+    """Channels of the finest level of a U-Net over each view, which then predicts its depth; its coarsest
+    level has as many times more as a patch has pixels a side. 0: tokens and local maps predict it.
+    """
+    view_depth_steps: int = 0
+    """First steps of training that teach the U-Net the views' depth and render nothing."""
     width: int = 64
     """Width of the point network."""
     position_octaves: int = 5
@@ -125,6 +131,23 @@ class RadianceConfig:
             raise ConfigError(
                 f"view_depth is read where points project into views, and readings are {self.readings}: add "
                 "'local', or set view_depth to False"
+            )
+        if self.view_unet and not self.view_depth:
+            raise ConfigError(
+                f"view_unet is {self.view_unet}, and what it learns from is views' depth: set view_depth to "
+                "True, or view_unet to 0"
+            )
+        if self.view_unet % 8 or self.view_unet < 0 or (self.view_unet and self.patch not in (2, 4, 8, 16)):
+            raise ConfigError(
+                f"view_unet is {self.view_unet} and patch {self.patch}: give a multiple of 8 channels, and a "
+                "patch of 2, 4, 8 or 16 pixels, which is how often the U-Net halves a view"
+            )
+        if self.view_depth_steps < 0:
+            raise ConfigError(f"view_depth_steps is {self.view_depth_steps}: give 0 or more")
+        if self.view_depth_steps and not (self.view_unet and self.view_depth_weight):
+            raise ConfigError(
+                f"view_depth_steps is {self.view_depth_steps}, and these steps teach the U-Net alone: set "
+                "view_unet and view_depth_weight above 0, or view_depth_steps to 0"
             )
         if self.mirror_marks and not self.mirror_views:
             raise ConfigError("mirror_marks marks mirror images, and mirror_views is off: set both to True")

@@ -23,17 +23,28 @@ from vnp_nerf.pixel_noise import (
 )
 from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import proposed_edges, stratified_edges
+from vnp_nerf.ray_tokens import pixel_channels
 from vnp_nerf.rendering import composite, ray_weights
 from vnp_nerf.termination import termination_likelihood
-from vnp_nerf.view_depth import offset_likelihood, true_offsets
+from vnp_nerf.view_depth import ViewDepth, offset_likelihood, true_offsets
+from vnp_nerf.views import Views
 
 if TYPE_CHECKING:
     from vnp_nerf.radiance import Encoded, RadianceModel
 
 
-def train_outputs(model: "RadianceModel", batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
-    """Renders the batch's rays at the latents' mean and at `config.train_draws` draws from the prior."""
+def train_outputs(
+    model: "RadianceModel", batch: TrainBatch, generator: torch.Generator, step: int | None = None
+) -> dict[str, Tensor]:
+    """Renders the batch's rays at the latents' mean and at `config.train_draws` draws from the prior.
+
+    In the first `config.view_depth_steps` steps it renders nothing: then there is "view_depth" alone.
+    """
     device = batch.origins.device
+    if step is not None and step < model.config.view_depth_steps:
+        with torch.autocast(device.type, torch.bfloat16, enabled=model.config.bfloat16):
+            alone = view_depth_alone(model, batch.context)
+        return {"view_depth": view_depth_loss(model, alone, batch)}
     background = torch.rand(*batch.origins.shape, generator=generator, device=device)
     with torch.autocast(device.type, torch.bfloat16, enabled=model.config.bfloat16):
         encoded = model.encode(batch.context)
@@ -50,7 +61,10 @@ def train_outputs(model: "RadianceModel", batch: TrainBatch, generator: torch.Ge
             weights, edges, depth_of(batch), model.config.depth_window
         )
     if model.config.view_depth and model.config.view_depth_weight:
-        outputs["view_depth"] = view_depth_loss(model, encoded, batch)
+        assert encoded.local is not None
+        assert encoded.local.depth is not None
+        own = encoded.local.depth.first(batch.context.count)
+        outputs["view_depth"] = view_depth_loss(model, own, batch)
     if model.config.noise:
         drawn = seen.map(lambda part: part[:, 1:]) if draws else seen
         assert drawn.rgb_variance is not None
@@ -120,7 +134,15 @@ def level_spreads(
     return torch.stack(spreads)
 
 
-def view_depth_loss(model: "RadianceModel", encoded: "Encoded", batch: TrainBatch) -> Float[Tensor, ""]:
+def view_depth_alone(model: "RadianceModel", views: Views) -> ViewDepth:
+    """What the U-Net makes of each view by itself, without tokens and mirror images."""
+    assert model.unet is not None
+    canvases = make_canvases(views, model.config.canvas)
+    scales = model.unet.read(pixel_channels(canvases, model.reading_rotation(views)))
+    return model.unet.maps(scales, None)[0]
+
+
+def view_depth_loss(model: "RadianceModel", own: ViewDepth, batch: TrainBatch) -> Float[Tensor, ""]:
     """Mean negative log-likelihood of the true depth of the context views, not of their mirror images.
 
     Raises `ConfigError` for a batch that came without depth.
@@ -130,9 +152,6 @@ def view_depth_loss(model: "RadianceModel", encoded: "Encoded", batch: TrainBatc
             "view_depth_weight asks for the true depth of context views, and batches come without: set "
             "batches.depth to True (for scenes of 'make_scenes.py --depth'), or view_depth_weight to 0"
         )
-    assert encoded.local is not None
-    assert encoded.local.depth is not None
-    own = encoded.local.depth.first(batch.context.count)
     canvases = make_canvases(batch.context, model.config.canvas)
     return offset_likelihood(own, true_offsets(batch.context_depth, batch.context, canvases))
 
@@ -152,6 +171,8 @@ def loss_terms(config: RadianceConfig, outputs: dict[str, Tensor], batch: TrainB
     of the mean of draws; and with `config.noise` the negative log-likelihoods of the rays' colours, with
     `config.depth_weight` those of where they end, nats a ray.
     """
+    if "rgb" not in outputs:  # one of the first steps, which render nothing
+        return {"view_depth": config.view_depth_weight * outputs["view_depth"]}
     rgb = outputs["rgb"]
     terms = {
         "rgb": F.mse_loss(rgb[:, 0], outputs["truth"]),
@@ -175,6 +196,8 @@ def metrics(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """PSNR of the batch's rays over random backgrounds, dB: at the latents' mean, and with draws of their
     mean and of one of them; and by how much draws differ (see `draw_spread`).
     """
+    if "rgb" not in outputs:
+        return {}
     rgb = outputs["rgb"]
     pictures = {"psnr": rgb[:, 0]}
     found: dict[str, Tensor] = {}

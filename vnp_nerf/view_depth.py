@@ -64,8 +64,13 @@ class DepthHead(nn.Module):
         )
         flat = self.project(rearrange(features, "B V C h w -> (B V) C h w"))
         fine = rearrange(F.pixel_shuffle(flat, 2), "(B V) two H W -> two B V H W", V=views)
-        offset, raw = (coarse + fine).float()
-        return ViewDepth(offset, F.softplus(raw) + _SPREAD_FLOOR)
+        return depth_of_raw(coarse + fine)
+
+
+def depth_of_raw(raw: Float[Tensor, "two B V P P"]) -> ViewDepth:
+    """What a network's last layer says: the offset, and the spread before it is made positive."""
+    offset, spread = raw.float()
+    return ViewDepth(offset, F.softplus(spread) + _SPREAD_FLOOR)
 
 
 def surface_features(

@@ -52,6 +52,21 @@ def sphere_views(count: int, seed: int = 0, side: int = SIDE) -> Views:
     )
 
 
+def sphere_depth(views: Views, radius: float = 0.6) -> torch.Tensor:
+    """Distances [B, V, H, W] at which the views' rays meet a ball, infinite where they miss it."""
+    batch, count = views.mask.shape
+    height, width = views.rgba.shape[-2:]
+    found = torch.full((batch, count, height, width), torch.inf)
+    for scene in range(batch):
+        for view in range(count):
+            rays = picture_rays(
+                views.camera_to_world[scene, view], views.intrinsics[scene, view], height, width
+            )
+            near, far = ball_span(*rays, radius)
+            found[scene, view] = torch.where(far > near, near, torch.inf)
+    return found
+
+
 def sphere_model(seed: int = 0, **changes: object) -> RadianceModel:
     """A small model with fresh weights, `TINY` but for some changes."""
     torch.manual_seed(seed)

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from spheres import TINY, sphere_batch, sphere_model, sphere_views, train
+from spheres import TINY, sphere_batch, sphere_depth, sphere_model, sphere_views, train
 
 from vnp_core.errors import ConfigError
 from vnp_nerf.cameras import picture_rays
 from vnp_nerf.canvas import make_canvases
 from vnp_nerf.projection import project_points, projection_matrices
-from vnp_nerf.ray_sampling import ball_span
 from vnp_nerf.view_depth import (
     SURFACE_CHANNELS,
     DepthHead,
@@ -18,21 +17,6 @@ from vnp_nerf.view_depth import (
     true_offsets,
 )
 from vnp_nerf.views import Views
-
-
-def sphere_depth(views: Views, radius: float = 0.6) -> torch.Tensor:
-    """Distances [B, V, H, W] at which the views' rays meet a ball, infinite where they miss it."""
-    batch, count = views.mask.shape
-    height, width = views.rgba.shape[-2:]
-    found = torch.full((batch, count, height, width), torch.inf)
-    for scene in range(batch):
-        for view in range(count):
-            rays = picture_rays(
-                views.camera_to_world[scene, view], views.intrinsics[scene, view], height, width
-            )
-            near, far = ball_span(*rays, radius)
-            found[scene, view] = torch.where(far > near, near, torch.inf)
-    return found
 
 
 def test_true_offsets_are_where_surface_points_project_to():

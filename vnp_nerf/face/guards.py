@@ -77,6 +77,8 @@ class FieldMonitor:
 
         outputs: the scene model's training outputs. rgba: [B, R, 4], the rays' true colours.
         """
+        if "rgb" not in outputs:
+            return None  # a step that renders nothing
         self.seen += 1
         if self.seen % self.stride:
             return None

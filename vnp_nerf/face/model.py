@@ -188,7 +188,8 @@ class VNPModel(Model):
             return self.get_outputs(ray_bundle)
         # Each step and process has its own seed: a resumed run draws what an unbroken one would have drawn.
         seed = (self._seed * 1_000_003 + self.step) % 2**63
-        return dict(self.radiance.train_outputs(batch, torch.Generator(self.device).manual_seed(seed)))
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return dict(self.radiance.train_outputs(batch, generator, self.step))
 
     def get_loss_dict(self, outputs: Any, batch: Any, metrics_dict: Any = None) -> dict[str, Tensor]:
         """The terms of the loss."""

@@ -112,6 +112,7 @@ class VNPTrainer(Trainer):
         keep_freed_memory()
         super().setup(test_mode)
         self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        self._counts: dict[str, int] = defaultdict(int)
         self._summed = 0
         self._seconds = 0.0
         self._monitor: CollapseMonitor | None = None
@@ -169,6 +170,7 @@ class VNPTrainer(Trainer):
         loss, losses, metrics = loss.detach(), _detached(losses), _detached(metrics)
         for name, value in {"loss": loss, **metrics}.items():
             self._sums[name] += value
+            self._counts[name] += 1
         self._summed += 1
         self._watch_latents(metrics)
         last = step + 1 == self._start_step + self.config.max_num_iterations
@@ -191,12 +193,13 @@ class VNPTrainer(Trainer):
             )
 
     def _print_line(self, step: int) -> None:
-        means = {name: float(value) / self._summed for name, value in self._sums.items()}
+        means = {name: float(value) / self._counts[name] for name, value in self._sums.items()}
         rate = self._summed / self._seconds
         left = (self._start_step + self.config.max_num_iterations - step) / rate
         shown = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
         CONSOLE.print(f"step {step:>6}  {shown}  {rate:.2f} steps/s  {_duration(left)} left", highlight=False)
         self._sums.clear()
+        self._counts.clear()
         self._summed, self._seconds = 0, 0.0
 
     def _load_checkpoint(self) -> None:
