@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -94,6 +95,40 @@ def test_an_error_of_ours_in_training_loses_no_step(
     assert "scene 7 lacks its depth. The weights" in capsys.readouterr().err
     (kept,) = tmp_path.rglob("*.ckpt")
     assert read_checkpoint(kept)["step"] == 1
+
+
+def test_first_steps_can_teach_views_depth_alone(
+    collection: Path, tmp_path: Path, make_config, run_training, monkeypatch, capsys
+) -> None:
+    make_batch = SceneSampler.batch
+
+    def batch(sampler: SceneSampler, step: int):
+        made = make_batch(sampler, step)
+        made.context_depth = torch.full((*made.context.mask.shape, *made.context.rgba.shape[-2:]), 3.0)
+        return made
+
+    monkeypatch.setattr(SceneSampler, "batch", batch)
+    monkeypatch.setattr(
+        "vnp_nerf.radiance_training.metrics",
+        lambda outputs: {"psnr": torch.tensor(20.0)} if "rgb" in outputs else {},
+    )
+    states = []
+    for steps in (1, 2, 3):
+        config = make_config(collection, tmp_path / str(steps), steps)
+        config.pipeline.model.radiance = replace(
+            config.pipeline.model.radiance, view_depth=True, view_unet=8, view_depth_steps=2
+        )
+        states.append(checkpoint_of(run_training(config))["pipeline"])
+
+    def changed(before: dict, after: dict) -> set[str]:
+        return {name.split(".")[2] for name in before if not torch.equal(before[name], after[name])}
+
+    assert changed(states[0], states[1]) == {"unet"}
+    assert changed(states[1], states[2]) > {"unet", "encoder", "network"}
+    # A step without pictures has no share in the mean of a line.
+    quiet, _, loud = (line for line in capsys.readouterr().out.splitlines() if line.startswith("step "))
+    assert "psnr" not in quiet
+    assert "psnr 20 " in loud
 
 
 def test_the_same_seed_trains_to_the_same_bytes(
