@@ -310,8 +310,8 @@ def test_a_run_whose_field_shows_nothing_says_so(
 
     inner = RadianceModel.train_outputs
 
-    def collapsed(self, batch, generator):
-        outputs = inner(self, batch, generator)
+    def collapsed(self, batch, generator, step):
+        outputs = inner(self, batch, generator, step)
         return {**outputs, "alpha": 0 * outputs["alpha"] + alpha}
 
     monkeypatch.setattr(RadianceModel, "train_outputs", collapsed)
