@@ -138,9 +138,7 @@ class RadianceModel(nn.Module):
 
     def encode(self, views: Views) -> Encoded:
         """Everything that depends on the context views alone."""
-        if views.mask.shape[1] == 0:
-            side = self.config.canvas
-            views = Views.padding(views.mask.shape[0], 1, side, side, views.mask.device)
+        views = views.or_padding(self.config.canvas)
         rotation = self.reading_rotation(views)
         canvases = make_canvases(views, self.config.canvas)
         hull = VisualHull.from_canvases(canvases, views) if self.config.carve else None

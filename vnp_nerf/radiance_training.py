@@ -137,9 +137,10 @@ def level_spreads(
 def view_depth_alone(model: "RadianceModel", views: Views) -> ViewDepth:
     """What the U-Net makes of each view by itself, without tokens and mirror images."""
     assert model.unet is not None
+    given, views = views.count, views.or_padding(model.config.canvas)
     canvases = make_canvases(views, model.config.canvas)
     scales = model.unet.read(pixel_channels(canvases, model.reading_rotation(views)))
-    return model.unet.maps(scales, None)[0]
+    return model.unet.maps(scales, None)[0].first(given)
 
 
 def view_depth_loss(model: "RadianceModel", own: ViewDepth, batch: TrainBatch) -> Float[Tensor, ""]:

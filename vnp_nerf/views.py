@@ -60,6 +60,10 @@ class Views:
             mask=torch.zeros(batch, count, dtype=torch.bool, device=device),
         )
 
+    def or_padding(self, side: int) -> "Views":
+        """The same; where there is no view at all, one of padding, for what needs at least one."""
+        return self if self.count else Views.padding(self.batch, 1, side, side, self.mask.device)
+
     @classmethod
     def from_scene(cls, scene: Scene, indices: Sequence[int]) -> "Views":
         """The chosen views of a scene, B = 1. Raises `ViewCountError` for a number that the scene has not."""

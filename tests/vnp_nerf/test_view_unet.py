@@ -145,6 +145,16 @@ def test_first_steps_teach_depth_and_nothing_else():
         assert "rgb" in model.train_outputs(batch, torch.Generator().manual_seed(0), step)
 
 
+def test_a_batch_without_views_teaches_it_nothing():
+    model = sphere_model(**UNET, view_depth_steps=3)
+    batch = with_depth()
+    batch.context, batch.context_depth = Views.empty(2, 32, 32), torch.zeros(2, 0, 32, 32)
+    for step in (0, 3):
+        outputs = model.train_outputs(batch, torch.Generator().manual_seed(0), step)
+        assert outputs["view_depth"] == 0
+        outputs["view_depth"].backward()
+
+
 def test_alone_it_learns_where_a_sphere_is():
     """Over unseen views: the depth of a sphere, by steps that render nothing and show it from all sides."""
     model = sphere_model(**UNET, view_depth_steps=100)
