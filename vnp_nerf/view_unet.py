@@ -91,6 +91,9 @@ class ViewUNet(nn.Module):
         self.attend = nn.ModuleList(
             SelfAttentionBlock(widths[-1], _HEADS, 2 * widths[-1]) for _ in range(_ATTENTION_LAYERS)
         )
+        # Without norms the two streams differ by two orders of magnitude, and neither hears the other.
+        self.cells_norm = nn.LayerNorm(widths[-1])
+        self.tokens_norm = nn.LayerNorm(token_width)
         self.to_tokens = _silent(nn.Linear(widths[-1], token_width))
         self.from_tokens = _silent(nn.Linear(token_width, widths[-1]))
         self.narrow = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in reversed(steps))
@@ -109,7 +112,7 @@ class ViewUNet(nn.Module):
         cells = rearrange(x, "M C h w -> M (h w) C") + self.places
         for block in self.attend:
             cells = block(cells)
-        levels[-1] = rearrange(cells, "M (h w) C -> M C h w", h=self.cells)
+        levels[-1] = rearrange(self.cells_norm(cells), "M (h w) C -> M C h w", h=self.cells)
         return Scales(levels, pixels.shape[1])
 
     def token_features(self, scales: Scales) -> Float[Tensor, "B V*T D"]:
@@ -126,7 +129,8 @@ class ViewUNet(nn.Module):
         """
         x = scales.levels[-1]
         if view_tokens is not None:
-            known = rearrange(self.from_tokens(view_tokens), "B (V T) C -> (B V) T C", V=scales.views)
+            known = self.from_tokens(self.tokens_norm(view_tokens))
+            known = rearrange(known, "B (V T) C -> (B V) T C", V=scales.views)
             x = x + rearrange(known, "M (h w) C -> M C h w", h=self.cells)
         for narrow, block, level in zip(self.narrow, self.up, reversed(scales.levels[1:-1]), strict=False):
             x = block(_doubled(narrow(x)) + level)

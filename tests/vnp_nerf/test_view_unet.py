@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from einops import rearrange
 from spheres import TINY, sphere_batch, sphere_depth, sphere_model, sphere_views
 
 from vnp_core.errors import ConfigError
@@ -73,10 +74,22 @@ def test_a_cell_is_a_tokens_patch():
     assert scales.levels[-1].grad.abs().sum(1).nonzero().tolist() == [[1, 1, 2]]
     tokens = torch.zeros(1, 32, 24)
     before = unet.maps(scales, tokens)[0].offset
-    tokens[0, 16 + 4 * 1 + 2] = 1
+    tokens[0, 16 + 4 * 1 + 2] = torch.randn(24)
     changed = (unet.maps(scales, tokens)[0].offset - before).abs()[0]
     assert changed[0].max() == 0
     assert changed[1].max() == changed[1, 8:16, 16:24].max() > 0
+
+
+def test_neither_stream_drowns_the_other():
+    """However large the transformer's and the U-Net's own states have grown, each hears the other alike."""
+    unet = loud(ViewUNet(8, patch=8, canvas=32, token_width=24, feature_channels=6))
+    pixels, tokens = torch.randn(1, 2, 11, 32, 32), torch.randn(1, 32, 24)
+    scales = unet.read(pixels)
+    cells = rearrange(scales.levels[-1], "M C h w -> (M h w) C")
+    torch.testing.assert_close(cells.std(1, correction=0), torch.ones(32), atol=1e-3, rtol=0)
+    found, wanted = unet.maps(scales, 300 * tokens)[0], unet.maps(scales, tokens)[0]
+    torch.testing.assert_close(found.offset, wanted.offset, atol=1e-3, rtol=1e-3)
+    assert (wanted.offset - unet.maps(scales, None)[0].offset).abs().max() > 1e-2
 
 
 def test_it_joins_without_a_word():
