@@ -91,7 +91,7 @@ class ViewUNet(nn.Module):
         self.attend = nn.ModuleList(
             SelfAttentionBlock(widths[-1], _HEADS, 2 * widths[-1]) for _ in range(_ATTENTION_LAYERS)
         )
-        # Without norms the two streams differ by two orders of magnitude, and neither hears the other.
+        # Without norms cells grow to some hundred times the size of tokens, and do not hear them.
         self.cells_norm = nn.LayerNorm(widths[-1])
         self.tokens_norm = nn.LayerNorm(token_width)
         self.to_tokens = _silent(nn.Linear(widths[-1], token_width))

@@ -83,6 +83,7 @@ def test_a_cell_is_a_tokens_patch():
 def test_neither_stream_drowns_the_other():
     """However large the transformer's and the U-Net's own states have grown, each hears the other alike."""
     unet = loud(ViewUNet(8, patch=8, canvas=32, token_width=24, feature_channels=6))
+    torch.nn.init.normal_(unet.places, std=300)
     pixels, tokens = torch.randn(1, 2, 11, 32, 32), torch.randn(1, 32, 24)
     scales = unet.read(pixels)
     cells = rearrange(scales.levels[-1], "M C h w -> (M h w) C")
