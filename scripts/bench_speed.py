@@ -18,6 +18,7 @@ from rich.console import Console
 
 from vnp_core.bench.extra import import_extra
 from vnp_core.errors import ConfigError, exit_on_error, with_exit_codes
+from vnp_core.precision import quick_in_bfloat16
 from vnp_core.results import Stopwatch, write_results
 from vnp_nerf.console import Voice
 from vnp_nerf.execution import Execution, Precision
@@ -141,7 +142,7 @@ def steps_of(part: Part, config: BenchSpeed, neighbours: int) -> int:
         "losses": neighbours,
         "draws": 2 + len(config.draws),
         "orbit": 1,
-        "training": 3 if "reference" in config.parts else 2,
+        "training": 1 + quick_in_bfloat16(config.device) + ("reference" in config.parts),
         "throughput": ways - 1 + len(precisions),
     }[part]
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vnp_core.errors import ConfigError
+from vnp_core.precision import quick_in_bfloat16
 
 # Exists in every version, but is not declared to type checkers.
 _torch = cast(Any, torch)
@@ -82,12 +83,13 @@ class StackedMuon(torch.optim.Muon):
 def orthogonal_directions(
     matrices: Float[Tensor, "P out in"], coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> Float[Tensor, "P out in"]:
-    """The matrices with their singular values driven to about 1, by Newton and Schulz's iteration; bfloat16.
+    """The matrices with their singular values driven to about 1, by Newton and Schulz's iteration.
 
+    In bfloat16 where the device is quick at it, otherwise in float32.
     Each of the `steps` maps a singular value s to a s + b s^3 + c s^5; lengths under `eps` count as `eps`.
     """
     a, b, c = coefficients
-    x = matrices.to(torch.bfloat16)
+    x = matrices.to(torch.bfloat16 if quick_in_bfloat16(matrices.device) else torch.float32)
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x  # the smaller of both products
     x = x / x.square().sum((1, 2), keepdim=True, dtype=torch.float32).sqrt().clamp(min=eps).to(x.dtype)

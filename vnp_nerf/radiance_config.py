@@ -93,7 +93,9 @@ class RadianceConfig:
     importance_samples: int = 0
     """Further samples a ray where the first pass found density."""
     bfloat16: bool = True
-    """Training computes matrix products in bfloat16; rendering sums, KL and losses stay in float32."""
+    """Training computes matrix products in bfloat16 where the device is quick at it; rendering sums, KL and
+    losses stay in float32.
+    """
     alpha_weight: float = 0.2
     """Weight of the squared error of alpha in the loss."""
     depth_weight: float = 0.0

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vnp_core.errors import ConfigError
+from vnp_core.precision import quick_in_bfloat16
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.canvas import make_canvases
 from vnp_nerf.pixel_noise import (
@@ -42,11 +43,11 @@ def train_outputs(
     """
     device = batch.origins.device
     if step is not None and step < model.config.view_depth_steps:
-        with torch.autocast(device.type, torch.bfloat16, enabled=model.config.bfloat16):
+        with rounding(model.config, device):
             alone = view_depth_alone(model, batch.context)
         return {"view_depth": view_depth_loss(model, alone, batch)}
     background = torch.rand(*batch.origins.shape, generator=generator, device=device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=model.config.bfloat16):
+    with rounding(model.config, device):
         encoded = model.encode(batch.context)
         latents = [model.latents.draw(encoded.tokens).latents]
         if draws := model.config.train_draws:
@@ -77,6 +78,12 @@ def train_outputs(
     return outputs
 
 
+def rounding(config: RadianceConfig, device: torch.device, *, cache_enabled: bool = True) -> torch.autocast:
+    """Matrix products in bfloat16, where that is wanted and the device is quick at it."""
+    enabled = config.bfloat16 and quick_in_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=cache_enabled)
+
+
 def edges_of(
     model: "RadianceModel", encoded: "Encoded", batch: TrainBatch, generator: torch.Generator
 ) -> Float[Tensor, "B R S+1"]:
@@ -88,8 +95,7 @@ def edges_of(
         return first
     # A weight that autocast rounded here must not be kept for the pass that needs its gradient, whatever
     # this torch would do about it.
-    rounding = torch.autocast(near.device.type, torch.bfloat16, enabled=config.bfloat16, cache_enabled=False)
-    with torch.no_grad(), rounding:
+    with torch.no_grad(), rounding(config, near.device, cache_enabled=False):
         decoded = model.decode(encoded, model.latents.draw(encoded.tokens).latents[:, 0])
         density, _ = model.query_rays(decoded, batch.origins, batch.directions, first)
     return proposed_edges(first, ray_weights(density, first), config.train_samples, generator)

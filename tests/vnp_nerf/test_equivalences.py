@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vnp_nerf import radiance_training
 from vnp_nerf.batches import BatchConfig, SceneSampler
 from vnp_nerf.image_metrics import psnr
 from vnp_nerf.library import load_model
@@ -95,7 +96,8 @@ def gradient(device: str, bfloat16: bool) -> Tensor:
     # What is drawn at random is another on each device.
     model = RadianceModel(replace(shipped.config, bfloat16=bfloat16)).to(device)
     model.load_state_dict(shipped.state_dict())
-    with mock.patch.multiple("torch", rand=constant(0.5, device), randn=constant(0.3, device)):
+    numbers = mock.patch.multiple("torch", rand=constant(0.5, device), randn=constant(0.3, device))
+    with numbers, mock.patch.object(radiance_training, "quick_in_bfloat16", return_value=True):
         outputs = model.train_outputs(batch, torch.Generator(device).manual_seed(0))
     losses = model.loss_terms(outputs, batch, 10)
     torch.stack([losses["rgb"], losses["alpha"]]).sum().backward()

@@ -43,33 +43,23 @@ def bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> Iterator[Finding]:
     """Whether the processor multiplies in bfloat16, and in tiles (AMX)."""
     import torch
 
+    from vnp_core.precision import processor_flags, quick_in_bfloat16
+
+    flags = processor_flags(cpuinfo)
     if torch.cuda.is_available():
-        if torch.cuda.is_bf16_supported(including_emulation=False):
+        if quick_in_bfloat16("cuda"):
             yield Finding("bf16 and AMX", "ok", "bfloat16 in the GPU's hardware")
             return
-        supported = False
-    elif not cpuinfo.is_file():
+        flags = frozenset()
+    elif flags is None:
         yield Finding("bf16 and AMX", "note", "this system does not say what its processor can do")
         return
-    else:
-        flags = set()
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("flags"):
-                flags = set(line.partition(":")[2].split())
-                break
-        if {"amx_tile", "amx_bf16"} <= flags:
-            yield Finding("bf16 and AMX", "ok", "bfloat16 in hardware, AMX tiles")
-            return
-        supported = "avx512_bf16" in flags
-    if supported:
+    if {"amx_tile", "amx_bf16"} <= flags:
+        yield Finding("bf16 and AMX", "ok", "bfloat16 in hardware, AMX tiles")
+    elif flags & {"avx512_bf16", "bf16"}:
         yield Finding("bf16 and AMX", "ok", "bfloat16 in hardware, no AMX")
     else:
-        yield Finding(
-            "bf16 and AMX",
-            "note",
-            "no bfloat16 in hardware: training in it is slower than in float32",
-            "train with: ns-train vnp-nerf --pipeline.model.radiance.bfloat16 False",
-        )
+        yield Finding("bf16 and AMX", "note", "no bfloat16 in hardware: training computes in float32")
 
 
 def threads(cgroup: Path = Path("/sys/fs/cgroup"), load: float | None = None) -> Iterator[Finding]:
