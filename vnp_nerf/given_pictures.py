@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from vnp_core.errors import DataError, PictureError
-from vnp_nerf.pictures import read_mask, read_rgba
+from vnp_nerf.pictures import mask_opacity, read_mask, read_rgba
 
 GivenPicture = np.ndarray | Tensor | Image.Image | str | Path
 """One picture: [H, W, 3 or 4] or [3 or 4, H, W], bytes or floats from 0 to 1; a PIL picture; a file."""
@@ -83,7 +83,9 @@ def _rgba(image: Any, where: str) -> UInt8[np.ndarray, "H W 4"]:
 def _mask(mask: Any, where: str) -> UInt8[np.ndarray, "H W"]:
     if isinstance(mask, str | Path):
         return read_mask(Path(mask))
-    values = np.array(mask.convert("L")) if isinstance(mask, Image.Image) else _array(mask, where)
+    if isinstance(mask, Image.Image):
+        return mask_opacity(mask)
+    values = _array(mask, where)
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[-1]):
         values = values[0] if values.shape[0] == 1 else values[..., 0]
     if values.ndim != 2:

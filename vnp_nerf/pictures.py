@@ -46,14 +46,26 @@ def read_rgba(path: Path) -> UInt8[np.ndarray, "H W 4"]:
 
 
 def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
-    """A mask file as opacity 0 to 255. A file whose values are only 0 and 1 means 0 and 255."""
+    """A mask file as opacity 0 to 255: see `mask_opacity`."""
     with _open(path) as picture:
         _decode(picture, path)
-        # A palette's or bitmap's convert("L") is already spread over 0..255; raw 0/1 greys are not.
-        grey = np.array(picture if picture.mode.startswith("I") else picture.convert("L"))
-        if grey.max(initial=0) <= 1:
-            return grey.astype(np.uint8) * np.uint8(255)
-        return _eight_bits(picture) if picture.mode.startswith("I") else grey
+        return mask_opacity(picture)
+
+
+def mask_opacity(picture: Image.Image) -> UInt8[np.ndarray, "H W"]:
+    """A mask as opacity 0 to 255; one whose values are only 0 and 1 means 0 and 255.
+
+    A palette of colours, not of greys alone, paints objects by their number, and 0 is the background.
+    """
+    if picture.mode == "P":
+        red, green, blue = np.moveaxis(np.array(picture.convert("RGB")), -1, 0)
+        if (red != green).any() or (green != blue).any():
+            return np.where(np.array(picture) > 0, 255, 0).astype(np.uint8)
+    # A palette's or bitmap's convert("L") is already spread over 0..255; raw 0/1 greys are not.
+    grey = np.array(picture if picture.mode.startswith("I") else picture.convert("L"))
+    if grey.max(initial=0) <= 1:
+        return grey.astype(np.uint8) * np.uint8(255)
+    return _eight_bits(picture) if picture.mode.startswith("I") else grey
 
 
 def read_levels(path: Path, height: int, width: int) -> Int32[np.ndarray, "H W"]:

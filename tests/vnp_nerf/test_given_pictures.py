@@ -47,6 +47,9 @@ def test_every_form_of_a_mask_cuts_the_same_pixels(rgba: np.ndarray, tmp_path: P
     on = np.zeros((6, 9), bool)
     on[2:4, 3:7] = True
     Image.fromarray(on.astype(np.uint8) * 255).save(tmp_path / "m.png")
+    labels = Image.fromarray(on.astype(np.uint8), mode="P")
+    labels.putpalette([0, 0, 0, 128, 0, 0])
+    labels.save(tmp_path / "labels.png")
     forms = [
         on,
         on.astype(np.uint8),
@@ -55,7 +58,10 @@ def test_every_form_of_a_mask_cuts_the_same_pixels(rgba: np.ndarray, tmp_path: P
         on[..., None],
         torch.from_numpy(on)[None],
         Image.fromarray(on),
+        Image.fromarray(on.astype(np.uint16) * np.uint16(65535)),
+        labels,
         tmp_path / "m.png",
+        tmp_path / "labels.png",
     ]
     for picture in rgba_pictures([rgba[..., :3]] * len(forms), forms):
         assert np.array_equal(picture[..., 3], on * 255)

@@ -101,6 +101,28 @@ def test_one_bit_masks_are_masks(tmp_path):
     assert read_mask(path).tolist() == [[0, 255]]
 
 
+def palette_picture(*colours: tuple[int, int, int]) -> Image.Image:
+    """Pixels 0, 1, ... of these colours in a row."""
+    picture = Image.new("P", (len(colours), 1))
+    picture.putpalette([value for colour in colours for value in colour])
+    picture.putdata(range(len(colours)))
+    return picture
+
+
+def test_a_palette_of_colours_numbers_objects(tmp_path):
+    """As DAVIS has them: dark red is the first object, no faint one; 0 is background, whatever its colour."""
+    labels = palette_picture((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 0))
+    labels.save(tmp_path / "labels.png")
+    assert read_mask(tmp_path / "labels.png").tolist() == [[0, 255, 255, 255]]
+    palette_picture((255, 0, 0), (0, 0, 0)).save(tmp_path / "red.png")
+    assert read_mask(tmp_path / "red.png").tolist() == [[0, 255]]
+
+
+def test_a_palette_of_greys_is_grey(tmp_path):
+    palette_picture((255, 255, 255), (64, 64, 64), (0, 0, 0)).save(tmp_path / "soft.png")
+    assert read_mask(tmp_path / "soft.png").tolist() == [[255, 64, 0]]
+
+
 def test_a_missing_picture_is_an_error_of_ours(tmp_path):
     with pytest.raises(PictureError, match="no such picture"):
         read_rgba(tmp_path / "none.png")
