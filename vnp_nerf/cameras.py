@@ -71,6 +71,17 @@ class Cameras:
         factors = torch.stack([x_factor, y_factor, x_factor, y_factor], dim=-1)
         return Cameras(self.camera_to_world, self.intrinsics * factors, sizes.clone())
 
+    def framed_as(self, height: int, width: int) -> "Cameras":
+        """The same cameras with pictures of another shape, not stretched: as much is seen from top to bottom,
+        and to both sides as much as there is room for.
+        """
+        sizes = torch.tensor([height, width], dtype=torch.int64, device=self.sizes.device)
+        old_height, old_width = self.sizes.to(self.intrinsics.dtype).unbind(-1)
+        fx, fy, cx, cy = (self.intrinsics * (height / old_height)[:, None]).unbind(-1)
+        cx = cx + (width - old_width * height / old_height) / 2
+        intrinsics = torch.stack([fx, fy, cx, cy], dim=-1)
+        return Cameras(self.camera_to_world, intrinsics, sizes.expand_as(self.sizes).clone())
+
     def validate(self, where: str = "cameras", names: Sequence[str] | None = None) -> None:
         """Raises `CameraError`, naming the first bad view, unless all of them are pinhole cameras.
 

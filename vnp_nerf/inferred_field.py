@@ -85,7 +85,8 @@ class InferredField:
 
         camera: one camera-to-world matrix, [4, 4] or [3, 4], in the convention and the world of the poses
         that the field was inferred from; or a `Cameras` of one. size: (height, width), pixels; that of the
-        camera, or of the first context picture. focal, field_of_view, intrinsics: see `pinhole_cameras`;
+        camera, or of the first context picture. In another shape than the camera's, more or less is seen at
+        the sides. focal, field_of_view, intrinsics: see `pinhole_cameras`;
         by default the lens of the first context camera. background: 'white', 'black', or a colour [3].
         draws: how many draws of the latents (seeds 0, 1, ...) sigma is taken over, 0 for none; they take
         most of the time. A field of a single draw has no sigma.
@@ -174,7 +175,7 @@ class InferredField:
         if size is not None:
             if len(size) != 2 or min(size) < 1:
                 raise CameraError(f"size is {size!r}; give (height, width), pixels.")
-            chosen = chosen.scaled_to(*size)
+            chosen = chosen.framed_as(*size)
         chosen.validate("the camera to render")
         return chosen
 

@@ -156,6 +156,21 @@ def test_scaled_cameras_see_the_same_in_other_pixels():
     assert scaled.sizes.tolist() == [[12, 32]] * 2
 
 
+def test_cameras_framed_anew_keep_the_shape_of_pixels():
+    cameras = orbit_cameras(2, 4.0, 30.0, 60.0, 48, 64)
+    cameras.intrinsics[:, 2] += 3
+    wide = cameras.framed_as(24, 50)
+    assert wide.sizes.tolist() == [[24, 50]] * 2
+    torch.testing.assert_close(wide.intrinsics[:, 0], wide.intrinsics[:, 1])
+    # Half as many rows; 32 columns show what was seen before, and 9 more lie at each side.
+    for x, y in ((0.0, 0.0), (64.0, 48.0), (10.0, 40.0)):
+        before = pixel_rays(cameras.camera_to_world[1], cameras.intrinsics[1], torch.tensor([x, y]))
+        after = pixel_rays(wide.camera_to_world[1], wide.intrinsics[1], torch.tensor([x / 2 + 9, y / 2]))
+        torch.testing.assert_close(before, after)
+    same, scaled = cameras.framed_as(12, 16), cameras.scaled_to(12, 16)
+    torch.testing.assert_close(same.intrinsics, scaled.intrinsics)
+
+
 def test_cameras_are_chosen_by_number_list_slice_and_mask():
     cameras = orbit_cameras(5, 4.0, 30.0, 60.0, 8, 8)
     assert len(cameras[2]) == 1

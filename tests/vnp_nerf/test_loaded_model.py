@@ -67,6 +67,14 @@ def test_a_picture_is_what_the_models_own_field_shows(
     assert (seen.accumulation - mask).abs().mean() < 0.1
 
 
+def test_a_wider_picture_shows_more_at_the_sides(scene: vnp_nerf.Scene, field: InferredField):
+    square = field.render(scene.cameras[4], size=SIZE, draws=0)
+    wide = field.render(scene.cameras[4], size=(24, 36), draws=0)
+    assert wide.rgb.shape == (24, 36, 3)
+    torch.testing.assert_close(wide.rgb[:, 6:30], square.rgb, atol=1e-3, rtol=0)
+    assert square.accumulation.max() > 0.9
+
+
 @pytest.mark.parametrize("form", ["cameras", "matrices", "scene"])
 def test_arrays_and_cameras_give_the_field_that_the_scene_gives(
     form: str,
