@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vnp_core.errors import SceneError, SceneNotFoundError
-from vnp_nerf.readers.layout import SPLITS, holds_scene, read_text
+from vnp_nerf.readers.layout import SPLITS, holds_scene, holds_srn_scene, read_text
 
 _HASH_BOUNDS = (0.90, 0.95)
 _STAND_INS = {"val": "test", "test": "val"}
@@ -66,7 +66,7 @@ def open_collection(root: Path, categories: Sequence[str] = ()) -> Collection:
     - one scene, of any format, or its json file;
     - Learned-Init ShapeNet: <category>/<id>/ beside <category without s>_splits.json (or with that file, or
       splits.json, inside the category's folder; or the root is a category's folder itself);
-    - SRN: <category>_train/<id>/, <category>_val/ and <category>_test/;
+    - SRN: <category>_train/<id>/, <category>_val/ and <category>_test/, or one of the last two alone;
     - train/, val/, test/ (and others that start so, as test_author/) with scenes in them;
     - a folder of scenes: 90 % train, 5 % val, 5 % test, by a hash of the folder's name.
 
@@ -82,6 +82,7 @@ def open_collection(root: Path, categories: Sequence[str] = ()) -> Collection:
         _by_split_files(root, folders, categories)
         or _by_split_suffix(folders, categories)
         or _by_split_folders(folders)
+        or _by_own_suffix(root, folders)
         or _by_hash([folder for folder in folders if holds_scene(folder)])
     )
     if not scenes:
@@ -169,6 +170,14 @@ def _by_split_suffix(folders: list[Path], categories: Sequence[str]) -> dict[str
         ):
             scenes.setdefault(split, []).extend(path for path in _folders(folder) if holds_scene(path))
     return {split: paths for split, paths in scenes.items() if paths}
+
+
+def _by_own_suffix(root: Path, folders: list[Path]) -> dict[str, list[Path]]:
+    """SRN's val or test folder by itself: all of it was held out of training."""
+    split = root.absolute().name.rpartition("_")[2]
+    scenes = [folder for folder in folders if holds_scene(folder)]
+    held_out = split in ("val", "test") and scenes and all(holds_srn_scene(scene) for scene in scenes)
+    return {split: scenes} if held_out else {}
 
 
 def _by_split_folders(folders: list[Path]) -> dict[str, list[Path]]:

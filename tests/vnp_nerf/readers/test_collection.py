@@ -57,14 +57,31 @@ def test_a_categorys_own_folder_is_a_collection_too(tmp_path):
     assert named(open_collection(tmp_path / "cars"), "train") == ["a"]
 
 
+def srn_scene_at(folder: Path):
+    (folder / "pose").mkdir(parents=True)
+    (folder / "intrinsics.txt").touch()
+
+
 def test_srn_splits_are_in_the_folders_names(tmp_path):
     for split in ("train", "val", "test"):
-        folder = tmp_path / f"cars_{split}" / f"{split}1"
-        (folder / "pose").mkdir(parents=True)
-        (folder / "intrinsics.txt").touch()
+        srn_scene_at(tmp_path / f"cars_{split}" / f"{split}1")
     collection = open_collection(tmp_path)
     assert named(collection, "val") == ["cars_val/val1"]
     assert [len(collection.scenes[split]) for split in ("train", "val", "test")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("cars_test", [0, 0, 20]), ("cars_val", [0, 20, 0]), ("test", [0, 0, 20]), ("cars_train", None)],
+)
+def test_srns_held_out_folder_alone_is_held_out_as_a_whole(tmp_path, name, counts):
+    for number in range(20):
+        srn_scene_at(tmp_path / name / f"s{number:02d}")
+    found = [len(open_collection(tmp_path / name).scenes[split]) for split in ("train", "val", "test")]
+    assert found == counts if counts else min(found) > 0
+    scene_at(tmp_path / name / "another")  # of another format: somebody's own folder, whatever its name
+    mixed = open_collection(tmp_path / name)
+    assert all(mixed.scenes[split] for split in ("train", "val", "test"))
 
 
 def test_folders_called_train_val_and_test_are_splits(tmp_path):
