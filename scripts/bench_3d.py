@@ -40,6 +40,7 @@ import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
+from vnp_core.checkpoints import weights_digest
 from vnp_core.errors import ConfigError, exit_on_error, with_exit_codes
 from vnp_core.results import Row, Stopwatch, write_results
 from vnp_core.tables import markdown_table
@@ -308,7 +309,9 @@ def main(config: Bench3D) -> None:
     if drawn is not None:
         rows += uncertainty_rows(drawn, fitted_to, config, voice)
     print_tables(rows, console)
-    write_results(config.output, stopwatch.results(rows))
+    used = [weights_path(name) for name in (*config.weights, *config.rivals, *config.ensemble)]
+    digests = {path.stem: weights_digest(path) for path in used}
+    write_results(config.output, stopwatch.results(rows, digests))
     console.print(f"\nresults: {config.output}")
     if config.sheet is not None and models:
         panels = [

@@ -23,10 +23,14 @@ class Ship:
     """Name of the weights, such as vnp-nerf-furniture."""
     data: str
     """What they were trained on, with its licence."""
+    credits: str
+    """Whose works are in that data, or where that is told."""
     command: str
     """The command that made the run."""
     limits: str
     """What they are not good for."""
+    licence: str = "CC-BY 4.0"
+    """That of the weights."""
     hours: float | None = None
     """Wall-clock hours of training; what the run has kept of them if not given."""
     hardware: str | None = None
@@ -60,6 +64,8 @@ def ship(options: Ship) -> Path:
         "torch": torch.__version__,
         "seed": weights.config.machine.seed,
         "data": options.data,
+        "licence": options.licence,
+        "credits": options.credits,
         "command": options.command,
         "limits": options.limits,
     }

@@ -98,6 +98,18 @@ def write_metadata(path: str | Path, metadata: Mapping[str, Any]) -> None:
     write_whole(card_path, json_text({**card, "metadata": dict(metadata)}).encode())
 
 
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """A card's free metadata. Raises `CheckpointError` where the card is missing or damaged."""
+    return _read_card(checkpoint_paths(path)[1])["metadata"]
+
+
+def weights_digest(path: str | Path) -> str:
+    """The SHA-256 that a card tells of its weights. Raises `CheckpointError` where the card is missing or
+    damaged.
+    """
+    return _read_card(checkpoint_paths(path)[1])["sha256"]
+
+
 def load_weights(path: str | Path) -> Checkpoint:
     """What a pair of files holds, on the CPU, after checking that nothing is missing, damaged or exchanged.
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,7 +47,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """What one run of a benchmark measured. `peak_bytes` is the GPU's if one was used, else the process's."""
+    """What one run of a benchmark measured. `peak_bytes` is the GPU's if one was used, else the process's.
+
+    weights: the SHA-256 of the file behind each model's name, of models that were read from one.
+    """
 
     bench: str
     commit: str
@@ -59,6 +62,7 @@ class Results:
     seconds: float
     peak_bytes: int
     rows: tuple[Row, ...]
+    weights: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Stopwatch:
@@ -72,7 +76,7 @@ class Stopwatch:
             torch.cuda.reset_peak_memory_stats(self.device)
         self.start = time.perf_counter()
 
-    def results(self, rows: Sequence[Row]) -> Results:
+    def results(self, rows: Sequence[Row], weights: Mapping[str, str] | None = None) -> Results:
         """The rows, with everything that says how they came about. Time and memory count up to now."""
         commit, dirty = git_state(Path(__file__).resolve().parent)
         return Results(
@@ -86,6 +90,7 @@ class Stopwatch:
             seconds=round(time.perf_counter() - self.start, 2),
             peak_bytes=peak_bytes(self.device),
             rows=tuple(rows),
+            weights=dict(weights or {}),
         )
 
 
@@ -137,7 +142,9 @@ def write_results(path: Path, results: Results) -> None:
             raise DataError(
                 f"results of {results.bench}: {row} is not finite; clamp the score where it is computed"
             )
-    head = {field.name: getattr(results, field.name) for field in fields(results) if field.name != "rows"}
+    head = {part.name: getattr(results, part.name) for part in fields(results) if part.name != "rows"}
+    if not results.weights:
+        del head["weights"]
     rows = ",\n".join("  " + json.dumps(asdict(row), ensure_ascii=False) for row in results.rows)
     text = json.dumps(head, indent=1, ensure_ascii=False)[:-2] + f',\n "rows": [\n{rows}\n ]\n}}\n'
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,6 +172,7 @@ _KINDS: dict[Any, tuple[type, ...]] = {
     float: (int, float),
     float | None: (int, float, type(None)),
     tuple[Row, ...]: (list,),
+    Mapping[str, str]: (dict,),
 }
 
 
@@ -173,16 +181,19 @@ def _checked(raw: object, cls: type[Row] | type[Results], where: str) -> dict[st
     if not isinstance(raw, Mapping):
         raise DataError(f"{where}: expected an object with keys, found {type(raw).__name__}")
     given = cast("Mapping[str, Any]", raw)
-    expected = {field.name: field.type for field in fields(cls)}
-    if missing := expected.keys() - given.keys():
+    expected = {part.name: part.type for part in fields(cls)}
+    needed = {part.name for part in fields(cls) if part.default_factory is MISSING}
+    if missing := needed - given.keys():
         raise DataError(f"{where}: key {min(missing)!r} is missing")
     if unknown := given.keys() - expected.keys():
         raise DataError(f"{where}: key {min(unknown)!r} is none of this format ({', '.join(expected)})")
-    for key, kind in expected.items():
-        value = given[key]
+    for key, value in given.items():
+        kind = expected[key]
         # A bool is an int to Python, and neither a count nor a score to us.
         if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind is not bool):
             raise DataError(f"{where}: key {key!r} holds {value!r}, which is not of kind {kind}")
+        if isinstance(value, dict) and not all(isinstance(part, str) for part in value.values()):
+            raise DataError(f"{where}: key {key!r} holds something else than text")
         # A whole number beyond a float's range is infinite to every table and figure.
         if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
             raise DataError(f"{where}: key {key!r} holds {value!r}; only finite numbers are results")

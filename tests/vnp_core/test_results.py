@@ -55,6 +55,13 @@ def test_the_file_has_the_stated_keys_and_one_row_a_line(tmp_path: Path) -> None
     assert sum('"metric"' in line for line in text.splitlines()) == len(ROWS)
 
 
+def test_weights_are_told_where_there_are_any(tmp_path: Path) -> None:
+    digests = {"vnp": "ab" * 32}
+    write_results(tmp_path / "r.json", Stopwatch("bench_3d", seed=7).results(ROWS, digests))
+    assert read_results(tmp_path / "r.json").weights == digests
+    assert read_results(_written(tmp_path)).weights == {}
+
+
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
     path = _written(tmp_path)
     before = path.read_bytes()
@@ -75,6 +82,8 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
         (lambda raw: raw["rows"][0].update(value=None), "row 0: key 'value'"),
         (lambda raw: raw["rows"][0].update(value=math.nan), "only finite"),
         (lambda raw: raw.update(rows={}), "'rows'"),
+        (lambda raw: raw.update(weights=["vnp"]), "'weights'"),
+        (lambda raw: raw.update(weights={"vnp": 3}), "'weights'"),
         (lambda raw: raw["rows"].append(3), "row 2: expected an object"),
     ],
 )

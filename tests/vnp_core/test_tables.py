@@ -6,7 +6,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
+from vnp_core.checkpoints import load_weights, read_metadata, save_weights, weights_digest, write_metadata
 from vnp_core.errors import ConfigError, DataError
 from vnp_core.results import Row, Stopwatch, write_results
 from vnp_core.tables import fill_tables, markdown_table
@@ -115,3 +117,33 @@ def test_the_script_finds_stale_pages_mends_them_and_then_has_nothing_to_do(
     assert module.main(module.MakeTables(tmp_path)) == 0
     assert "| ours | 21.00 | 23.46 |" in (tmp_path / "docs" / "page.md").read_text()
     assert module.main(module.MakeTables(tmp_path, check=True)) == 0
+
+
+def test_the_script_tells_cards_the_scores_of_their_weights_and_of_no_others(
+    load_script: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    module = load_script("make_tables")
+    card = tmp_path / "data" / "weights" / "ours.json"
+
+    def save(value: float) -> None:
+        save_weights(card, {"x": torch.full((2,), value)}, {}, {"steps": 3})
+
+    save(1.0)
+    assert module.main(module.MakeTables(tmp_path, check=True)) == 0
+    digests = {"ours": weights_digest(card)}
+    scored = Row("ours", "cars", "test", "views=1", "psnr", 21.0, 0.5, 9)
+    results = Stopwatch("bench_3d", seed=0).results([scored], digests)
+    write_results(tmp_path / "docs" / "results" / "r.json", results)
+    assert module.main(module.MakeTables(tmp_path, check=True)) == 1
+    assert read_metadata(card) == {"steps": 3}
+    assert module.main(module.MakeTables(tmp_path)) == 0
+    assert module.main(module.MakeTables(tmp_path, check=True)) == 0
+    (told,) = read_metadata(card)["scores"]
+    assert (told["psnr"], told["objects"]) == ([21.0, 0.5], 9)
+    assert load_weights(card).metadata["steps"] == 3
+    # Trained on: what was scored is no longer there.
+    save(2.0)
+    write_metadata(card, {"steps": 4, "scores": [told]})
+    assert module.main(module.MakeTables(tmp_path, check=True)) == 1
+    assert module.main(module.MakeTables(tmp_path)) == 0
+    assert read_metadata(card) == {"steps": 4}

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ def test_the_script_writes_results_tables_and_a_sheet(
         "nearest-view",
         "nearest-object",
     }
+    assert results.weights == {"tiny": sha256((workplace / "tiny.safetensors").read_bytes()).hexdigest()}
     assert {(row.split, row.n) for row in results.rows} == {("test", 2), ("test_author", 1)}
     assert {row.condition for row in results.rows} == {"views=1", "views=3"}
     assert Image.open(config.sheet).size[0] > 9 * SIZE

@@ -18,6 +18,7 @@ def _ship(script: ModuleType, trained: Path, folder: Path, **changes: object) ->
         load_config=trained,
         name="vnp-nerf-test",
         data="balls",
+        credits="nobody's",
         command="ns-train",
         limits="balls only",
         output_dir=folder,
@@ -35,7 +36,7 @@ def test_shipped_weights_are_the_runs_to_eight_bits(
     assert card["steps"] == checkpoint["step"] + 1
     assert card["hours"] == pytest.approx(checkpoint["spent"]["seconds"] / 3600, abs=0.006)
     assert card["hardware"] == checkpoint["spent"]["hardware"]
-    assert card["data"] == "balls"
+    assert (card["data"], card["credits"], card["licence"]) == ("balls", "nobody's", "CC-BY 4.0")
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(
             tensor, checkpoint["pipeline"][f"_model.radiance.{name}"], rtol=2**-8, atol=0
