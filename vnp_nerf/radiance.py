@@ -87,12 +87,7 @@ class RadianceModel(nn.Module):
         self.unet: ViewUNet | None = None
         if config.view_unet:
             self.unet = ViewUNet(
-                config.view_unet,
-                config.patch,
-                config.canvas,
-                encoder.width,
-                config.local_channels,
-                config.view_matching,
+                config.view_unet, config.patch, config.canvas, encoder.width, config.local_channels
             )
         inputs = 3 + 6 * config.position_octaves
         if "planes" in config.readings:
@@ -151,7 +146,7 @@ class RadianceModel(nn.Module):
             views = views.cat_views(reflected_views(views, self.config.mirror_axis))
             canvases = make_canvases(views, self.config.canvas)
         pixels = pixel_channels(canvases, rotation)
-        scales = None if self.unet is None else self.unet.read(pixels, views, canvases.scale)
+        scales = None if self.unet is None else self.unet.read(pixels)
         tokens = self.tokens(pixels, canvases.filled, scales)
         readings = self.config.readings
         local = None

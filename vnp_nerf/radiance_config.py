@@ -68,10 +68,6 @@ class RadianceConfig:
     """Channels of the finest level of a U-Net over each view, which then predicts its depth; its coarsest
     level has as many times more as a patch has pixels a side. 0: tokens and local maps predict it.
     """
-    view_matching: int = 0
-    """Places along each ray where views, and their mirror images, look for each other's surfaces before the
-    U-Net says how deep they are; 0: each view is read by itself.
-    """
     view_depth_steps: int = 0
     """First steps of training that teach the U-Net the views' depth and render nothing."""
     width: int = 64
@@ -147,11 +143,6 @@ class RadianceConfig:
             raise ConfigError(
                 f"view_unet is {self.view_unet} and patch {self.patch}: give a multiple of 8 channels, and a "
                 "patch of 2, 4, 8 or 16 pixels, which is how often the U-Net halves a view"
-            )
-        if self.view_matching not in (0, *range(2, 257)) or (self.view_matching and not self.view_unet):
-            raise ConfigError(
-                f"view_matching is {self.view_matching} and view_unet {self.view_unet}: give 2 to 256 places "
-                "to try and a U-Net to tell of them, or 0"
             )
         if self.view_depth_steps < 0:
             raise ConfigError(f"view_depth_steps is {self.view_depth_steps}: give 0 or more")

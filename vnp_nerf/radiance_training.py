@@ -25,7 +25,6 @@ from vnp_nerf.pixel_noise import (
 from vnp_nerf.radiance_config import RadianceConfig
 from vnp_nerf.ray_sampling import proposed_edges, stratified_edges
 from vnp_nerf.ray_tokens import pixel_channels
-from vnp_nerf.reflection import reflected_views
 from vnp_nerf.rendering import composite, ray_weights
 from vnp_nerf.termination import termination_likelihood
 from vnp_nerf.view_depth import ViewDepth, offset_likelihood, true_offsets
@@ -142,17 +141,11 @@ def level_spreads(
 
 
 def view_depth_alone(model: "RadianceModel", views: Views) -> ViewDepth:
-    """What the U-Net makes of the views without tokens: of each by itself, or with `view_matching` of what
-    they and their mirror images show of each other.
-    """
+    """What the U-Net makes of each view by itself, without tokens and mirror images."""
     assert model.unet is not None
-    config, given = model.config, views.count
-    views = views.or_padding(config.canvas)
-    keep, rotation = views.count, model.reading_rotation(views)
-    if config.view_matching and config.mirror_views:
-        views = views.cat_views(reflected_views(views, config.mirror_axis))
-    canvases = make_canvases(views, config.canvas)
-    scales = model.unet.read(pixel_channels(canvases, rotation), views, canvases.scale, keep)
+    given, views = views.count, views.or_padding(model.config.canvas)
+    canvases = make_canvases(views, model.config.canvas)
+    scales = model.unet.read(pixel_channels(canvases, model.reading_rotation(views)))
     return model.unet.maps(scales, None)[0].first(given)
 
 

@@ -8,6 +8,7 @@ the tokens of their patches, and what the encoder made of these comes back befor
 
 import itertools
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +17,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vnp_core.attention import SelfAttentionBlock
-from vnp_nerf.convolutions import ConvBlock, MatrixConv, silent
 from vnp_nerf.ray_tokens import PIXEL_CHANNELS
 from vnp_nerf.view_depth import ViewDepth, depth_of_raw
-from vnp_nerf.view_matching import Sights, ViewMatching
-from vnp_nerf.views import Views
 
+_Layer = TypeVar("_Layer", nn.Linear, nn.Conv2d)
+_GROUPS = 8
+"""Of the norms: the number of channels is a multiple of it."""
 _HEADS = 4
 _ATTENTION_LAYERS = 2
 
@@ -35,22 +36,48 @@ class Scales:
     """V."""
 
 
+class MatrixConv(nn.Module):
+    """A 3 x 3 convolution, or 4 x 4 with a stride of 2, whose weights are kept as the matrix that they are.
+
+    Optimisers of hidden matrices (Muon) take it for one; `torch.nn.Conv2d` is the same function.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, halve: bool = False) -> None:
+        super().__init__()
+        self.side, self.stride, self.inputs = (4, 2, inputs) if halve else (3, 1, inputs)
+        bound = (inputs * self.side**2) ** -0.5
+        self.weight = nn.Parameter(torch.empty(outputs, inputs * self.side**2).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Float[Tensor, "M I h w"]) -> Float[Tensor, "M O H W"]:
+        """Maps of the same size, or of half of it."""
+        kernel = rearrange(self.weight, "O (I y x) -> O I y x", y=self.side, x=self.side)
+        return F.conv2d(x, kernel, self.bias, stride=self.stride, padding=1)
+
+
+class ConvBlock(nn.Module):
+    """x + conv(gelu(conv(norm x)))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(_GROUPS, channels)
+        self.first = MatrixConv(channels, channels)
+        self.second = MatrixConv(channels, channels)
+
+    def forward(self, x: Float[Tensor, "M C h w"]) -> Float[Tensor, "M C h w"]:
+        """Maps of the same size."""
+        return x + self.second(F.gelu(self.first(self.norm(x))))
+
+
 class ViewUNet(nn.Module):
     """From the views' pixels to features for tokens, to their depth, and to features for points.
 
     channels: of the finest level, doubled with each halving; patch: side of a token's patch, a power of two;
-    canvas: side of a view; feature_channels: of the maps that points read; matching: places along each ray
-    where views look for each other's surfaces (`ViewMatching`), at half the canvas' resolution, or 0.
+    canvas: side of a view; feature_channels: of the maps that points read.
     """
 
     def __init__(
-        self,
-        channels: int,
-        patch: int,
-        canvas: int,
-        token_width: int,
-        feature_channels: int,
-        matching: int = 0,
+        self, channels: int, patch: int, canvas: int, token_width: int, feature_channels: int
     ) -> None:
         super().__init__()
         halvings = patch.bit_length() - 1
@@ -60,7 +87,6 @@ class ViewUNet(nn.Module):
         self.enter = nn.Conv2d(PIXEL_CHANNELS, channels, 3, padding=1)
         self.halve = nn.ModuleList(MatrixConv(fine, coarse, halve=True) for fine, coarse in steps)
         self.down = nn.ModuleList(ConvBlock(coarse) for _, coarse in steps)
-        self.matching = ViewMatching(matching, widths[1]) if matching else None
         self.places = nn.Parameter(torch.zeros(self.cells**2, widths[-1]))
         self.attend = nn.ModuleList(
             SelfAttentionBlock(widths[-1], _HEADS, 2 * widths[-1]) for _ in range(_ATTENTION_LAYERS)
@@ -68,49 +94,26 @@ class ViewUNet(nn.Module):
         # Without norms cells grow to some hundred times the size of tokens, and do not hear them.
         self.cells_norm = nn.LayerNorm(widths[-1])
         self.tokens_norm = nn.LayerNorm(token_width)
-        self.to_tokens = silent(nn.Linear(widths[-1], token_width))
-        self.from_tokens = silent(nn.Linear(token_width, widths[-1]))
+        self.to_tokens = _silent(nn.Linear(widths[-1], token_width))
+        self.from_tokens = _silent(nn.Linear(token_width, widths[-1]))
         self.narrow = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in reversed(steps))
         self.up = nn.ModuleList(ConvBlock(fine) for fine, _ in reversed(steps[1:]))
-        self.to_features = silent(nn.Conv2d(widths[1], feature_channels, 1))
+        self.to_features = _silent(nn.Conv2d(widths[1], feature_channels, 1))
         self.finest = nn.Conv2d(channels, channels, 3, padding=1)
         self.depth = nn.Conv2d(channels, 2, 3, padding=1)
 
-    def read(
-        self,
-        pixels: Float[Tensor, "B V C P P"],
-        views: Views,
-        canvas_scale: Float[Tensor, "B V"],
-        keep: int | None = None,
-    ) -> Scales:
-        """The way down, which needs no tokens: of the first `keep` views, or of all.
-
-        views: whose `pixels` these are, at `canvas_scale` canvas pixels a picture's; only matching asks.
-        """
-        count = pixels.shape[1]
-        keep = count if keep is None else keep
-
-        def kept(maps: Float[Tensor, "B*V C h w"]) -> Float[Tensor, "B*K C h w"]:
-            by_view = rearrange(maps, "(B V) C h w -> B V C h w", V=count)
-            return rearrange(by_view[:, :keep], "B K C h w -> (B K) C h w")
-
+    def read(self, pixels: Float[Tensor, "B V C P P"]) -> Scales:
+        """The way down: everything that needs no tokens."""
         x = F.gelu(self.enter(rearrange(pixels, "B V C H W -> (B V) C H W")))
-        levels = [kept(x)]
+        levels = [x]
         for halve, block in zip(self.halve, self.down, strict=True):
             x = block(halve(F.gelu(x) if len(levels) > 1 else x))
-            if len(levels) == 1:
-                matched = kept(x)
-                if self.matching is not None:
-                    alpha = F.avg_pool2d(pixels[:, :, 3], 2)
-                    sights = Sights.of_maps(views, canvas_scale / 2, alpha.shape[-1])
-                    matched = matched + self.matching(x, alpha, sights, keep)
-                x = matched
             levels.append(x)
         cells = rearrange(x, "M C h w -> M (h w) C") + self.places
         for block in self.attend:
             cells = block(cells)
         levels[-1] = rearrange(self.cells_norm(cells), "M (h w) C -> M C h w", h=self.cells)
-        return Scales(levels, keep)
+        return Scales(levels, pixels.shape[1])
 
     def token_features(self, scales: Scales) -> Float[Tensor, "B V*T D"]:
         """What is added to the views' tokens, view after view, row after row."""
@@ -139,3 +142,11 @@ class ViewUNet(nn.Module):
 
 def _doubled(x: Float[Tensor, "M C h w"]) -> Float[Tensor, "M C 2*h 2*w"]:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _silent(layer: _Layer) -> _Layer:
+    """A layer that gives 0 until it learns."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -10,13 +10,12 @@ from spheres import TINY, sphere_batch, sphere_depth, sphere_model, sphere_views
 from vnp_core.errors import ConfigError
 from vnp_core.optimisers import hidden_matrices
 from vnp_nerf.canvas import make_canvases
-from vnp_nerf.convolutions import MatrixConv
 from vnp_nerf.growth import grown
 from vnp_nerf.radiance import RadianceModel
 from vnp_nerf.radiance_training import view_depth_alone
 from vnp_nerf.ray_tokens import pixel_channels
 from vnp_nerf.view_depth import true_offsets
-from vnp_nerf.view_unet import Scales, ViewUNet
+from vnp_nerf.view_unet import MatrixConv, ViewUNet
 from vnp_nerf.views import Views
 
 UNET = {"view_depth": True, "view_unet": 8}
@@ -28,11 +27,6 @@ def loud(unet: ViewUNet) -> ViewUNet:
     for joint in (unet.to_tokens, unet.from_tokens, unet.to_features):
         torch.nn.init.normal_(joint.weight, std=0.5)
     return unet
-
-
-def read(unet: ViewUNet, pixels: torch.Tensor) -> Scales:
-    """Without matching nothing but the pixels is asked for."""
-    return unet.read(pixels, Views.empty(len(pixels)), torch.ones(len(pixels), 0))
 
 
 def pixels_of(views: Views) -> torch.Tensor:
@@ -62,7 +56,7 @@ def test_muon_takes_its_convolutions():
 @pytest.mark.parametrize("patch", [2, 4, 8, 16])
 def test_shapes_follow_from_patch_and_canvas(patch: int):
     unet = ViewUNet(8, patch=patch, canvas=32, token_width=24, feature_channels=6)
-    scales = read(unet, torch.randn(2, 3, 11, 32, 32))
+    scales = unet.read(torch.randn(2, 3, 11, 32, 32))
     tokens = 3 * (32 // patch) ** 2
     assert unet.token_features(scales).shape == (2, tokens, 24)
     depth, features = unet.maps(scales, torch.randn(2, tokens, 24))
@@ -74,7 +68,7 @@ def test_shapes_follow_from_patch_and_canvas(patch: int):
 def test_a_cell_is_a_tokens_patch():
     """Row after row, view after view, in both directions."""
     unet = loud(ViewUNet(8, patch=8, canvas=32, token_width=24, feature_channels=6))
-    scales = read(unet, torch.randn(1, 2, 11, 32, 32))
+    scales = unet.read(torch.randn(1, 2, 11, 32, 32))
     scales.levels[-1] = torch.zeros_like(scales.levels[-1]).requires_grad_()
     unet.token_features(scales)[0, 16 + 4 * 1 + 2].sum().backward()
     assert scales.levels[-1].grad.abs().sum(1).nonzero().tolist() == [[1, 1, 2]]
@@ -91,7 +85,7 @@ def test_neither_stream_drowns_the_other():
     unet = loud(ViewUNet(8, patch=8, canvas=32, token_width=24, feature_channels=6))
     torch.nn.init.normal_(unet.places, std=300)
     pixels, tokens = torch.randn(1, 2, 11, 32, 32), torch.randn(1, 32, 24)
-    scales = read(unet, pixels)
+    scales = unet.read(pixels)
     cells = rearrange(scales.levels[-1], "M C h w -> (M h w) C")
     torch.testing.assert_close(cells.std(1, correction=0), torch.ones(32), atol=1e-3, rtol=0)
     found, wanted = unet.maps(scales, 300 * tokens)[0], unet.maps(scales, tokens)[0]
