@@ -115,11 +115,27 @@ def test_a_name_that_does_not_exist_is_found_out() -> None:
     assert resolves("vnp_core.model.ProcessConfig.rank")
 
 
+def homes(package: str) -> set[str]:
+    """The modules that a package's reference tells of."""
+    return set(re.findall(r"^::: (\S+)$", text_of(f"reference/{package}.md"), re.MULTILINE))
+
+
+def test_every_link_to_a_name_has_a_place_to_go() -> None:
+    """The site leaves others as they were typed, brackets and all, and says nothing."""
+    told = homes("vnp_core") | homes("vnp_nerf")
+    links = {
+        name for page in PAGES for name in re.findall(r"\]\[(vnp_[\w.]+)\]", page.read_text(encoding="utf-8"))
+    }
+    assert len(links) > 100
+    assert not {
+        name for name in links if not any(name == home or name.startswith(f"{home}.") for home in told)
+    }
+
+
 @pytest.mark.parametrize("package", ["vnp_core", "vnp_nerf"])
 def test_the_reference_has_the_home_of_every_public_name(package: str) -> None:
-    homes = set(re.findall(r"^::: (\S+)$", text_of(f"reference/{package}.md"), re.MULTILINE))
     public = import_module(package)
-    assert {getattr(public, name).__module__ for name in public.__all__} <= homes
+    assert {getattr(public, name).__module__ for name in public.__all__} <= homes(package)
 
 
 def error_classes(base: type[errors.VNPError] = errors.VNPError) -> Iterator[type[errors.VNPError]]:
