@@ -107,9 +107,9 @@ class ViewUNet(nn.Module):
         x = F.gelu(self.enter(rearrange(pixels, "B V C H W -> (B V) C H W")))
         levels = [x]
         for halve, block in zip(self.halve, self.down, strict=True):
-            x = block(halve(F.gelu(x) if len(levels) > 1 else x))
-            levels.append(x)
-        cells = rearrange(x, "M C h w -> M (h w) C") + self.places
+            levels.append(block(halve(x)))
+            x = F.gelu(levels[-1])
+        cells = rearrange(levels[-1], "M C h w -> M (h w) C") + self.places
         for block in self.attend:
             cells = block(cells)
         levels[-1] = rearrange(self.cells_norm(cells), "M (h w) C -> M C h w", h=self.cells)
