@@ -28,7 +28,7 @@ rivals too; such weights are trained with noise, which `furniture-draws` was:
 numbers of views together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,8 @@ from rich.markdown import Markdown
 
 from vnp_core.checkpoints import weights_digest
 from vnp_core.errors import ConfigError, exit_on_error, with_exit_codes
-from vnp_core.results import Row, Stopwatch, write_results
+from vnp_core.results import Row, Stopwatch, command_line, git_state, write_results
+from vnp_core.score_notes import ScoreNotes
 from vnp_core.tables import markdown_table
 from vnp_nerf.baselines import MeanPicture, NearestObject, NearestView, WhitePicture
 from vnp_nerf.console import Voice
@@ -194,11 +195,17 @@ def scored(
     voice: Voice,
     what: str,
     score: Callable[[Any, Case, int], dict[str, float]],
+    notes: ScoreNotes,
 ) -> list[Row]:
     """The scores of each corpus' contestants on it."""
     rows: list[Row] = []
     for entered, corpus in zip(contestants, corpora, strict=True):
         for split in corpus.splits:
+            place = (what, corpus.pairs.corpus, str(corpus.collection.root), split)
+
+            def noted(who: Contestant, case: Case, count: int, place: tuple[str, ...] = place) -> Any:
+                return notes((*place, who.name, case.name, count), lambda: score(who, case, count))
+
             total = len(list(corpus.pairs.scenes[split])[: config.limit])
             with voice.progress(f"{corpus.pairs.corpus}, {split}{what}", "objects", total) as report:
                 rows += evaluate(
@@ -207,7 +214,7 @@ def scored(
                     corpus.pairs,
                     [split],
                     corpus.views,
-                    score=score,
+                    score=noted,
                     limit=config.limit,
                     read=config.read,
                     by_category=config.by_category,
@@ -240,7 +247,11 @@ def validations(corpora: Sequence[Corpus], config: Bench3D) -> list[Validation]:
 
 
 def uncertainty_rows(
-    found: Contestants, fitted_to: Sequence[Validation], config: Bench3D, voice: Voice
+    found: Contestants,
+    fitted_to: Sequence[Validation],
+    config: Bench3D,
+    voice: Voice,
+    notes: ScoreNotes,
 ) -> list[Row]:
     """Scores of all that is said of the truth."""
     rows: list[Row] = []
@@ -250,7 +261,8 @@ def uncertainty_rows(
             validation.cases, validation.views, alike[0].pairs.corpus, voice
         )
         entered = [everybody] * len(alike)
-        rows += factors + scored(entered, alike, config, voice, ", uncertainty", score_distributions)
+        scoring = score_distributions
+        rows += factors + scored(entered, alike, config, voice, ", uncertainty", scoring, notes)
     return rows
 
 
@@ -265,6 +277,13 @@ def draw_figures(
         )
         paths += draw_uncertainty(folder, corpus.pairs.corpus, found.ours, cases, corpus.views, voice)
     return paths
+
+
+def begun_notes(output: Path, digests: Mapping[str, str]) -> ScoreNotes:
+    """Scores so far of the same command, weights and code; of code that no commit holds there are none."""
+    commit, dirty = git_state(Path(__file__).resolve().parent)
+    identity = {"command": command_line(), "commit": commit, "torch": torch.__version__, "weights": digests}
+    return ScoreNotes(output.with_name(f"{output.name}.unfinished"), None if dirty else identity)
 
 
 def print_tables(rows: Sequence[Row], console: Console) -> None:
@@ -304,14 +323,19 @@ def main(config: Bench3D) -> None:
     perceptual = find_perceptual()
     if perceptual is None:
         console.print("no LPIPS: the weights that it needs are not on this machine, and nothing is fetched")
-    score = partial(score_case, perceptual=perceptual)
-    rows = scored(predictors, corpora, config, voice, "", score)
-    if drawn is not None:
-        rows += uncertainty_rows(drawn, fitted_to, config, voice)
-    print_tables(rows, console)
     used = [weights_path(name) for name in (*config.weights, *config.rivals, *config.ensemble)]
     digests = {path.stem: weights_digest(path) for path in used}
+    notes = begun_notes(config.output, digests)
+    if notes.known:
+        console.print(f"going on with {len(notes.known)} scores of a run that was interrupted: {notes.path}")
+    stopwatch.start -= notes.spent
+    score = partial(score_case, perceptual=perceptual)
+    rows = scored(predictors, corpora, config, voice, "", score, notes)
+    if drawn is not None:
+        rows += uncertainty_rows(drawn, fitted_to, config, voice, notes)
+    print_tables(rows, console)
     write_results(config.output, stopwatch.results(rows, digests))
+    notes.finish()
     console.print(f"\nresults: {config.output}")
     if config.sheet is not None and models:
         panels = [

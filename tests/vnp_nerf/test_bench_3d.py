@@ -52,6 +52,48 @@ def test_the_script_writes_results_tables_and_a_sheet(
     assert str(config.output.name) in printed
 
 
+def test_an_interrupted_run_goes_on_where_it_was(
+    load_script, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = load_script("bench_3d")
+    monkeypatch.setattr(bench, "git_state", lambda _: ("abc", False))
+    config = bench.Bench3D(
+        data=(f"noise:{workplace / 'noise'}",),
+        weights=(str(workplace / "tiny.safetensors"),),
+        views=(1, 3),
+        baselines=False,
+        output=workplace / "resumed" / "results.json",
+        pairs=workplace / "pairs",
+        device="cpu",
+    )
+    score, scored = bench.score_case, list[tuple[str, int]]()
+
+    def interrupted(predictor, case, count, **options):
+        if len(scored) == 3:
+            raise KeyboardInterrupt
+        scored.append((case.name, count))
+        return score(predictor, case, count, **options)
+
+    monkeypatch.setattr(bench, "score_case", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.main(config)
+    assert [path.name for path in config.output.parent.iterdir()] == ["results.json.unfinished"]
+
+    def rest(predictor, case, count, **options):
+        scored.append((case.name, count))
+        return score(predictor, case, count, **options)
+
+    monkeypatch.setattr(bench, "score_case", rest)
+    bench.main(config)
+    assert "going on with 3 scores" in capsys.readouterr().out
+    assert len(scored) == len(set(scored)) == 4
+    assert [path.name for path in config.output.parent.iterdir()] == ["results.json"]
+    found = {row.condition: row for row in read_results(config.output).rows if row.metric == "psnr"}
+    monkeypatch.setattr(bench, "score_case", score)
+    bench.main(config)
+    assert {row.condition: row for row in read_results(config.output).rows if row.metric == "psnr"} == found
+
+
 def test_nerfacto_is_a_row_like_any_other(load_script, workplace: Path) -> None:
     bench = load_script("bench_3d")
     config = bench.Bench3D(
