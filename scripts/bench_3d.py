@@ -5,6 +5,7 @@ models the outline (IoU) and, on scenes made with --depth, the depth; LPIPS wher
         --splits test test_author --output docs/results/furniture.json --sheet docs/results/furniture.png
 
 Each corpus of --data has its pairs in data/pairs/NAME.json. Without --weights, only the baselines are scored.
+The same command goes on where it was interrupted, in code that is as some commit holds it.
 The protocols of papers, on renderings of ShapeNet that you have (`published_protocols`), for weights that
 were trained on them and made portable by `vnp-export weights`:
 

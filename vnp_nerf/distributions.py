@@ -17,6 +17,7 @@ from torch import Tensor
 from vnp_core.errors import ConfigError
 from vnp_core.likelihoods import GaussianMixture
 from vnp_core.metrics.recalibration import SigmaScale, fit_coverage_scale, fit_sigma_scale
+from vnp_core.precision import quick_in_bfloat16
 from vnp_core.student import StudentMixture
 from vnp_nerf.culled_field import DrawnFields
 from vnp_nerf.evaluation import (
@@ -84,8 +85,8 @@ class DrawingPredictor:
         """A mixture of the draws."""
         encoded = self.model.encode(case.first_views(count).to(self.device))
         # Matrix products in bfloat16 move a picture by less than a grey level.
-        fast = Execution("bfloat16")
-        drawn = DrawnFields.of_seeds(self.model, encoded, self.seeds, fast, culled=False)
+        way = Execution("bfloat16" if quick_in_bfloat16(self.device) else "float32")
+        drawn = DrawnFields.of_seeds(self.model, encoded, self.seeds, way, culled=False)
         return [Distribution.of_draws(seen) for seen in query_pictures(drawn, case, self.device)]
 
 

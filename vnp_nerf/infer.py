@@ -87,7 +87,9 @@ class Infer:
     bake: int | None = None
     """Also write the field on a grid of so many points a side, 2 to 256: faster to look at on a CPU."""
     precision: Precision = "float32"
-    """Of the matrix products of rendering: float32, or bfloat16, which is faster and rounds to 8 bits."""
+    """Of the matrix products of rendering: float32, or bfloat16, which rounds to 8 bits and is faster where
+    processor or card have it (vnp-doctor tells), and much slower where they do not.
+    """
     copy: bool = False
     """Copy a trained run's weights into the new run, so that it outlives the old one."""
     orbit_cameras: int = 24

@@ -80,7 +80,9 @@ class VNPModelConfig(ModelConfig):
     culled: bool = True
     """Ask the network only where its field is not empty, and only as far as light gets."""
     precision: Precision = "float32"
-    """Of matrix products in culled and in the paper's fields: float32, or the faster bfloat16 of 8 bits."""
+    """Of matrix products in culled and in the paper's fields: float32, or bfloat16 of 8 bits, which is faster
+    where processor or card have it, and much slower where they do not.
+    """
     compiled: bool = False
     """Let torch.compile fuse the culled field's network, which takes a minute or so at the first frame."""
     baked: Path | None = None
