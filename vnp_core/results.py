@@ -192,7 +192,9 @@ def _checked(raw: object, cls: type[Row] | type[Results], where: str) -> dict[st
         # A bool is an int to Python, and neither a count nor a score to us.
         if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind is not bool):
             raise DataError(f"{where}: key {key!r} holds {value!r}, which is not of kind {kind}")
-        if isinstance(value, dict) and not all(isinstance(part, str) for part in value.values()):
+        if isinstance(value, dict) and not all(
+            isinstance(part, str) for part in cast("dict[str, object]", value).values()
+        ):
             raise DataError(f"{where}: key {key!r} holds something else than text")
         # A whole number beyond a float's range is infinite to every table and figure.
         if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
