@@ -42,7 +42,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from vnp_core.checkpoints import weights_digest
-from vnp_core.errors import ConfigError, exit_on_error, with_exit_codes
+from vnp_core.errors import ConfigError, InterruptedRunError, exit_on_error, with_exit_codes
 from vnp_core.results import Row, Stopwatch, command_line, git_state, write_results
 from vnp_core.score_notes import ScoreNotes
 from vnp_core.tables import markdown_table
@@ -331,9 +331,12 @@ def main(config: Bench3D) -> None:
         console.print(f"going on with {len(notes.known)} scores of a run that was interrupted: {notes.path}")
     stopwatch.start -= notes.spent
     score = partial(score_case, perceptual=perceptual)
-    rows = scored(predictors, corpora, config, voice, "", score, notes)
-    if drawn is not None:
-        rows += uncertainty_rows(drawn, fitted_to, config, voice, notes)
+    try:
+        rows = scored(predictors, corpora, config, voice, "", score, notes)
+        if drawn is not None:
+            rows += uncertainty_rows(drawn, fitted_to, config, voice, notes)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(notes.farewell) from None
     print_tables(rows, console)
     write_results(config.output, stopwatch.results(rows, digests))
     notes.finish()

@@ -58,6 +58,14 @@ class ScoreNotes:
                 "command again; it goes on where it was"
             ) from error
 
+    @property
+    def farewell(self) -> str:
+        """What to tell whoever stopped the benchmark."""
+        if not self._noting:
+            return "stopped; nothing is kept, for no commit holds this code as it is"
+        kept = f"{len(self.known)} scores are kept in {self.path}"
+        return f"stopped; {kept}, and the same command goes on with them"
+
     def finish(self) -> None:
         """Once the results are written: nothing is left to go on with."""
         self.path.unlink(missing_ok=True)

@@ -47,6 +47,7 @@ def test_notes_of_something_else_are_begun_anew(tmp_path: Path, other: dict[str,
 def test_without_an_identity_nothing_is_noted(tmp_path: Path):
     notes = ScoreNotes(tmp_path / "n", None)
     assert notes(("a",), lambda: {"psnr": 1.0}) == {"psnr": 1.0}
+    assert "nothing is kept" in notes.farewell
     notes.finish()
     assert list(tmp_path.iterdir()) == []
 

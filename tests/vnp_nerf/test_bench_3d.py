@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vnp_core.errors import ConfigError, DataError, SceneNotFoundError
+from vnp_core.errors import ConfigError, DataError, InterruptedRunError, SceneNotFoundError
 from vnp_core.results import read_results
 from vnp_nerf.library import build_model, save_model
 from vnp_nerf.radiance_config import RadianceConfig
@@ -75,7 +75,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
         return score(predictor, case, count, **options)
 
     monkeypatch.setattr(bench, "score_case", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(InterruptedRunError, match=r"3 scores are kept in .*unfinished"):
         bench.main(config)
     assert [path.name for path in config.output.parent.iterdir()] == ["results.json.unfinished"]
 
