@@ -309,6 +309,11 @@ def main(config: Bench3D) -> None:
         raise ConfigError("--rivals and --ensemble are scored for their uncertainty: say --draws as well")
     if config.sheet is not None and not config.weights:
         raise ConfigError("--sheet shows what weights see: name them by --weights")
+    stems = [weights_path(name).stem for name in config.weights]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise ConfigError(
+            f"--weights has {twice[0]!r} twice, and rows of one name would be one: rename a file"
+        )
     corpora = [corpus for data in config.data for corpus in open_corpora(data, config)]
     models: list[ModelPredictor] = []
     for name in config.weights:

@@ -94,6 +94,15 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert {row.condition: row for row in read_results(config.output).rows if row.metric == "psnr"} == found
 
 
+def test_two_weights_of_one_name_are_refused(load_script, workplace: Path, tmp_path: Path) -> None:
+    bench = load_script("bench_3d")
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(workplace / f"tiny{suffix}", tmp_path)
+    twice = tuple(str(folder / "tiny.safetensors") for folder in (workplace, tmp_path))
+    with pytest.raises(ConfigError, match="'tiny' twice"):
+        bench.main(bench.Bench3D(data=(f"noise:{workplace / 'noise'}",), weights=twice))
+
+
 def test_nerfacto_is_a_row_like_any_other(load_script, workplace: Path) -> None:
     bench = load_script("bench_3d")
     config = bench.Bench3D(
