@@ -273,6 +273,11 @@ class RadianceModel(nn.Module):
         rows = [cosine, sine, zero, -sine, cosine, zero, zero, zero, one]
         return rearrange(torch.stack(rows, dim=-1), "B (i j) -> B i j", i=3)
 
+    def learn_noise_alone(self) -> None:
+        """From now on nothing but the noise of points has gradients; for a model with `config.noise`."""
+        self.requires_grad_(False)
+        self.noise.requires_grad_(True)
+
     def train_outputs(
         self, batch: TrainBatch, generator: torch.Generator, step: int | None = None
     ) -> dict[str, Tensor]:

@@ -110,6 +110,8 @@ class RadianceConfig:
     """
     noise: bool = True
     """Points have a noise of colour and of opacity, rendered along the ray and trained by likelihood."""
+    noise_alone: bool = False
+    """Nothing but the noise learns: for weights that have none, whose pictures then stay as they are."""
     noise_factor: float = 1.0
     """Times every noise; other than 1 where weights were calibrated after training (`scripts/calibrate.py`).
     """
@@ -156,6 +158,16 @@ class RadianceConfig:
         if self.train_draws and not self.noise:
             raise ConfigError(
                 f"train_draws is {self.train_draws}, and only a likelihood compares draws: set noise to True"
+            )
+        if self.noise_alone and not (self.noise and self.likelihood_weight > 0):
+            raise ConfigError(
+                f"noise_alone asks for noise, which learns by likelihood, and noise is {self.noise} and "
+                f"likelihood_weight {self.likelihood_weight}: set noise to True and the weight above 0"
+            )
+        if self.noise_alone and self.view_depth_steps:
+            raise ConfigError(
+                f"noise_alone teaches nothing but noise, and the first {self.view_depth_steps} steps nothing "
+                "but the views' depth: set noise_alone to False, or view_depth_steps to 0"
             )
         if min(self.depth_weight, self.view_depth_weight) < 0 or not self.depth_window > 0:
             raise ConfigError(

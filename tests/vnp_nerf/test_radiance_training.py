@@ -155,3 +155,32 @@ def test_a_level_that_nothing_listens_to_has_no_spread():
     spreads = level_spreads(model, batch, torch.Generator().manual_seed(0))
     assert spreads[1] == 0
     assert spreads[0] > 0
+
+
+def test_a_noise_that_learns_alone_leaves_pictures_as_they_are():
+    torch.manual_seed(0)
+    batch = sphere_batch(rays=128)
+    model = sphere_model(train_draws=0, noise_alone=True, likelihood_weight=1.0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.learn_noise_alone()
+    seen = model.train_outputs(batch, torch.Generator().manual_seed(7))
+    losses = train(model, batch, 40)
+    again = model.train_outputs(batch, torch.Generator().manual_seed(7))
+    assert torch.equal(seen["rgb"], again["rgb"])
+    assert torch.equal(seen["alpha"], again["alpha"])
+    assert losses[-1] < losses[0] - 0.3  # nats a ray
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"noise.of_state.weight", "noise.of_state.bias"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"noise": False, "train_draws": 0}, "set noise to True"),
+        ({"likelihood_weight": 0.0}, "the weight above 0"),
+        ({"view_depth": True, "view_unet": 8, "view_depth_steps": 5}, "first 5 steps"),
+    ],
+)
+def test_a_noise_that_could_not_learn_is_refused(changes: dict[str, object], words: str):
+    with pytest.raises(ConfigError, match=words):
+        sphere_model(noise_alone=True, **changes)

@@ -41,7 +41,7 @@ from vnp_nerf.memory_budget import MOST, rays_at_once
 from vnp_nerf.paper import PaperConfig
 from vnp_nerf.prediction import Prediction
 from vnp_nerf.protocol import Field
-from vnp_nerf.radiance import RadianceConfig
+from vnp_nerf.radiance import RadianceConfig, RadianceModel
 from vnp_nerf.ray_sampling import ball_span, stratified_edges
 from vnp_nerf.rendering import Rendering, composite, pixel_rays, rays_across
 from vnp_nerf.surfaces import SOLID, density_normals, solid_depth
@@ -116,10 +116,10 @@ class VNPModel(Model):
         super().populate_modules()
         self.radiance = build_model(self.config.radiance)
         if self.config.initial_weights is not None:
-            fresh = start_from(self.radiance, self.config.initial_weights)
-            CONSOLE.print(
-                f"starting from {self.config.initial_weights}; fresh: {', '.join(fresh) or 'nothing'}"
-            )
+            fresh = ", ".join(start_from(self.radiance, self.config.initial_weights)) or "nothing"
+            CONSOLE.print(f"starting from {self.config.initial_weights}; fresh: {fresh}")
+        if isinstance(self.radiance, RadianceModel) and self.radiance.config.noise_alone:
+            self.radiance.learn_noise_alone()
         self.step = 0
         self._seed = torch.initial_seed()
         self._active: ActiveField | None = None
@@ -129,13 +129,13 @@ class VNPModel(Model):
         """Whether a picture is to come at once rather than to be good: the viewer sets it."""
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """The scene model's parameters: 'matrices' between its hidden layers, and all the 'others'."""
+        """The scene model's parameters that learn: 'matrices' between hidden layers, and all the 'others'."""
         matrices = hidden_matrices(self.radiance)
         chosen = {id(parameter) for parameter in matrices}
-        return {
-            "matrices": matrices,
-            "others": [parameter for parameter in self.radiance.parameters() if id(parameter) not in chosen],
-        }
+        others = [parameter for parameter in self.radiance.parameters() if id(parameter) not in chosen]
+        groups = {"matrices": matrices, "others": others}
+        found = {name: [p for p in group if p.requires_grad] for name, group in groups.items()}
+        return {name: group for name, group in found.items() if group}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes

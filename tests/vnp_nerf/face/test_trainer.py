@@ -21,6 +21,7 @@ from vnp_nerf.batches import SceneSampler
 from vnp_nerf.face.checkpoints import latest_checkpoint, read_checkpoint
 from vnp_nerf.face.guards import FieldMonitor
 from vnp_nerf.face.schedulers import WarmupCosineConfig
+from vnp_nerf.library import build_model, save_model
 
 
 def checkpoint_of(config_file: Path) -> dict:
@@ -129,6 +130,34 @@ def test_first_steps_can_teach_views_depth_alone(
     quiet, _, loud = (line for line in capsys.readouterr().out.splitlines() if line.startswith("step "))
     assert "psnr" not in quiet
     assert "psnr 20 " in loud
+
+
+@pytest.mark.filterwarnings("error:Detected call of `lr_scheduler.step:UserWarning")
+def test_noise_is_given_to_weights_that_have_none(
+    collection: Path, tmp_path: Path, make_config, run_training
+) -> None:
+    def config(name: str, steps: int, **changes: object):
+        made = make_config(collection, tmp_path / name, steps)
+        made.pipeline.model.radiance = replace(made.pipeline.model.radiance, train_draws=0, **changes)
+        return made
+
+    plain = checkpoint_of(run_training(config("plain", 1, noise=False)))["pipeline"]
+    silent = tmp_path / "silent.safetensors"
+    model = build_model(config("silent", 1, noise=False).pipeline.model.radiance)
+    model.load_state_dict({name: plain[f"_model.radiance.{name}"] for name in model.state_dict()})
+    save_model(silent, model, {})
+    first = config("first", 2, noise_alone=True)
+    first.pipeline.model.initial_weights = str(silent)
+    stopped = run_training(first)
+    rest = config("rest", 1, noise_alone=True)
+    rest.load_dir = stopped.parent / "nerfstudio_models"
+    states = [checkpoint_of(path) for path in (stopped, run_training(rest))]
+    assert set(states[0]["optimizers"]) == {"others"}
+    noise = {"_model.radiance.noise.of_state.weight", "_model.radiance.noise.of_state.bias"}
+    taught, further = (state["pipeline"] for state in states)
+    assert set(taught) == {*plain, *noise}
+    assert all(torch.equal(taught[name], value) for name, value in plain.items())
+    assert {name for name in taught if not torch.equal(taught[name], further[name])} == noise
 
 
 def test_the_same_seed_trains_to_the_same_bytes(
