@@ -49,6 +49,8 @@ _TURNTABLE_FRAMES = 72
 _TURNTABLE_SECONDS = 3.0
 _BAKED = "baked.safetensors"
 _SAMPLES = 4
+_FEWEST_SAMPLES = 2
+"""That have a spread: where draws hardly differ, sigma is the noise, and any more of them tell the same."""
 
 
 @dataclass
@@ -79,8 +81,8 @@ class Infer:
     """Seed of one draw of the latents; their mean, the single best guess, by default."""
     samples: int | None = None
     """How many draws of the latents the tools compare, for rgb_std, depth_std, accumulation_std, epistemic
-    and sample_0, sample_1, ... among their outputs; by default 4 for weights with noise, and 0,
-    none, for others. Who looks at any of these waits longer.
+    and sample_0, sample_1, ... among their outputs; by default 4 for weights with noise, 2 if these were
+    trained without draws, and 0, none, for others. Who looks at any of these waits longer.
     """
     calibrated: bool = False
     """Multiply the noise by the factor that the card of --weights tells (see scripts/calibrate.py)."""
@@ -194,7 +196,9 @@ def _source(options: Infer) -> _Source:
 def _samples(options: Infer, radiance: RadianceConfig | PaperConfig) -> int:
     if options.samples is not None:
         return options.samples
-    return _SAMPLES if isinstance(radiance, RadianceConfig) and radiance.noise else 0
+    if not isinstance(radiance, RadianceConfig) or not radiance.noise:
+        return 0
+    return _SAMPLES if radiance.train_draws else _FEWEST_SAMPLES
 
 
 def _parser(options: Infer) -> VNPSceneDataParser:

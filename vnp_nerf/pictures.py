@@ -19,6 +19,12 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
 WHITE = 250
 """Least value of all three channels for a pixel that `white_is_empty` may take for background."""
 
+_COLOURFUL = 32
+_BLACK = 16
+"""Of 255: by how much a mask's channels differ at least somewhere if it is one of colours, and how bright its
+background's are at most. Compression tints greys and black by less.
+"""
+
 
 def picture_size(path: Path) -> tuple[int, int]:
     """(height, width) from the file's header. Raises `PictureError` if there is none, or it is too large."""
@@ -55,8 +61,18 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
 def mask_opacity(picture: Image.Image) -> UInt8[np.ndarray, "H W"]:
     """A mask as opacity 0 to 255; one whose values are only 0 and 1 means 0 and 255.
 
-    A palette of colours, not of greys alone, paints objects by their number, and 0 is the background.
+    Where some of it is transparent, that is what it says. Colours, not greys alone, paint objects on black,
+    and those of a palette by their number, where 0 is the background.
     """
+    if "A" in picture.getbands():
+        alpha = np.array(picture.getchannel("A"))
+        if alpha.min() < alpha.max():
+            return alpha
+    if picture.mode in ("RGB", "RGBA"):
+        colours = np.array(picture.convert("RGB"))
+        brightest = colours.max(-1)
+        if (brightest - colours.min(-1)).max() > _COLOURFUL:
+            return np.where(brightest > _BLACK, 255, 0).astype(np.uint8)
     if picture.mode == "P":
         red, green, blue = np.moveaxis(np.array(picture.convert("RGB")), -1, 0)
         if (red != green).any() or (green != blue).any():

@@ -118,6 +118,26 @@ def test_a_palette_of_colours_numbers_objects(tmp_path):
     assert read_mask(tmp_path / "red.png").tolist() == [[0, 255]]
 
 
+def test_colours_paint_objects_on_black(tmp_path):
+    """Blue is as opaque as white, and what compression leaves of black is black."""
+    row = [(0, 0, 0), (3, 0, 5), (0, 0, 255), (64, 0, 0), (255, 255, 255)]
+    path = saved(tmp_path / "m.png", np.array([row], dtype=np.uint8))
+    assert read_mask(path).tolist() == [[0, 0, 255, 255, 255]]
+
+
+def test_greys_of_three_channels_are_soft(tmp_path):
+    path = saved(tmp_path / "m.png", np.array([[(0, 0, 0), (99, 99, 99), (255, 250, 255)]], dtype=np.uint8))
+    assert read_mask(path).tolist() == [[0, 99, 252]]
+
+
+def test_a_mask_that_is_partly_transparent_is_its_alpha(tmp_path):
+    row = [(255, 255, 255, 0), (0, 0, 0, 120), (9, 200, 9, 255)]
+    path = saved(tmp_path / "m.png", np.array([row], dtype=np.uint8))
+    assert read_mask(path).tolist() == [[0, 120, 255]]
+    solid = saved(tmp_path / "s.png", np.array([[(0, 0, 0, 255), (255, 255, 255, 255)]], dtype=np.uint8))
+    assert read_mask(solid).tolist() == [[0, 255]]
+
+
 def test_a_palette_of_greys_is_grey(tmp_path):
     palette_picture((255, 255, 255), (64, 64, 64), (0, 0, 0)).save(tmp_path / "soft.png")
     assert read_mask(tmp_path / "soft.png").tolist() == [[255, 64, 0]]

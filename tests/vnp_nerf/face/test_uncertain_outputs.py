@@ -119,7 +119,9 @@ def test_one_draw_has_no_spread(tmp_path: Path):
         infer(Infer(data=tmp_path, weights="furniture", samples=1))
 
 
-@pytest.mark.parametrize(("weights", "samples"), [("furniture", 0), ("furniture-draws", 4)])
+@pytest.mark.parametrize(
+    ("weights", "samples"), [("furniture", 0), ("furniture-draws", 4), ("shapes-cars-large", 2)]
+)
 def test_weights_with_noise_are_asked_for_draws(weights: str, samples: int, tmp_path: Path):
     scene = DEMO / "blendswap-cc-0-armchair"
     run = infer(Infer(data=scene, weights=weights, output_dir=tmp_path / "run"))
