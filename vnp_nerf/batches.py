@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +182,7 @@ class BatchMaker:
         boxes = np.minimum(boxes, np.tile(targets.sizes.numpy()[..., ::-1], 2))
         view, x, y = _draw_pixels(boxes, targets.sizes.numpy(), config, draw)
         at = (torch.arange(len(chosen))[:, None], torch.from_numpy(view))
-        rgba = targets.rgba[*at, :, torch.from_numpy(y), torch.from_numpy(x)]
+        rgba = targets.rgba[(*at, slice(None), torch.from_numpy(y), torch.from_numpy(x))]
         pixels = torch.from_numpy(np.stack([x, y], axis=-1)).float() + 0.5
         origins, directions = pixel_rays(targets.camera_to_world[at], targets.intrinsics[at], pixels)
         change = None
@@ -201,10 +201,8 @@ class BatchMaker:
             if change is not None:
                 context_depth = change.pictures(context_depth, context.sizes)
         origins = origins.contiguous()
-        return TrainBatch(
-            *(context, targets, origins, directions, rgba, shown, names, depth, context_depth),
-            neighbours=config.neighbours,
-        )
+        batch = TrainBatch(context, targets, origins, directions, rgba, shown, names, depth, context_depth)
+        return replace(batch, neighbours=config.neighbours)
 
     def _depth(
         self,
@@ -258,9 +256,7 @@ class BatchMaker:
         again = order[:1] if config.context_share and context_count else []
         return order[:context_count], targets + again
 
-    def _gather(
-        self, scenes: Sequence[int], views: Sequence[Sequence[int]], count: int
-    ) -> Views:
+    def _gather(self, scenes: Sequence[int], views: Sequence[Sequence[int]], count: int) -> Views:
         """The chosen views of the chosen scenes, padded to `count`."""
         decoded = [
             [self.cache.view(number, view).rgba for view in row]

@@ -177,8 +177,9 @@ def depth_of(batch: TrainBatch) -> Float[Tensor, "B R"]:
 
 def loss_terms(config: RadianceConfig, outputs: dict[str, Tensor], batch: TrainBatch) -> dict[str, Tensor]:
     """Squared errors of colour over random backgrounds and of alpha, at the latents' mean; of the colour
-    of the mean of draws; with `config.gradient_weight` those of differences between neighbours; and with `config.noise` the negative log-likelihoods of the rays' colours, with
-    `config.depth_weight` those of where they end, nats a ray.
+    of the mean of draws; with `config.gradient_weight` those of differences between neighbours; and with
+    `config.noise` the negative log-likelihoods of the rays' colours, with `config.depth_weight` those of
+    where they end, nats a ray.
     """
     if "rgb" not in outputs:  # one of the first steps, which render nothing
         return {"view_depth": config.view_depth_weight * outputs["view_depth"]}
