@@ -142,7 +142,7 @@ class TrainBatch:
                 None if depth is None else depth.to(device, non_blocking=non_blocking)
                 for depth in (self.depth, self.context_depth)
             ),
-            self.neighbours,
+            neighbours=self.neighbours,
         )
 
 
