@@ -14,6 +14,8 @@ from vnp_core.errors import ConfigError
 from vnp_nerf.rendering import Rendering
 
 _FAINT = 0.01
+_MOST = 0.25
+"""No number between 0 and 1 has a larger variance (Popoviciu 1935); nothing else bounds what noise says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +31,11 @@ class Prediction:
     rgb: Float[Tensor, "*R 3"]
     """Mean of the draws."""
     rgb_std: Float[Tensor, "*R"]
-    """Of the colour, noise included."""
+    """Of the colour, noise included; at most .5, as of all that lies in 0 to 1."""
     epistemic: Float[Tensor, "*R"]
     """Standard deviation of the colour over draws: the part that the latents leave open."""
     accumulation_std: Float[Tensor, "*R"]
-    """Of the share of light that is absorbed, noise included."""
+    """Of the share of light that is absorbed, noise included; at most .5."""
     depth_std: Float[Tensor, "*R"]
     """Of the distance at which light is absorbed, along the ray and over draws; 0 where hardly any is."""
 
@@ -50,9 +52,9 @@ class Prediction:
         return cls(
             draws=seen.rgb,
             rgb=seen.rgb.mean(-2),
-            rgb_std=rgb.sqrt(),
+            rgb_std=rgb.clamp_max(_MOST).sqrt(),
             epistemic=epistemic.sqrt(),
-            accumulation_std=alpha.sqrt(),
+            accumulation_std=alpha.clamp_max(_MOST).sqrt(),
             depth_std=_depth_variance(seen, far).sqrt(),
         )
 

@@ -29,6 +29,17 @@ def test_the_variance_is_that_of_samples_with_their_noise():
     assert torch.allclose(told.rgb, seen.rgb.mean(1))
 
 
+def test_no_deviation_is_larger_than_numbers_from_0_to_1_can_have():
+    seen = rendering(draws=4)
+    assert seen.rgb_variance is not None
+    assert seen.alpha_variance is not None
+    loud = Rendering(seen.rgb, seen.alpha, seen.depth, 20 * seen.rgb_variance, 20 * seen.alpha_variance)
+    told = Prediction.of_draws(loud, torch.tensor([7.0]))
+    # The most that any draws from 0 to 1 differ, about their mean: half of them at either end.
+    ends = torch.tensor([0.0, 1.0]).std(correction=0).item()
+    assert told.rgb_std.item() == told.accumulation_std.item() == ends
+
+
 def test_depth_is_that_of_the_light_which_each_draw_absorbs():
     seen = rendering()
     told = Prediction.of_draws(seen, torch.tensor([7.0]))
