@@ -2,13 +2,13 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -56,16 +56,6 @@ class BatchConfig:
     """
     recolour_fraction: float = 0.0
     """Share of the scenes, 0 to 1, whose colour channels are permuted."""
-    neighbours: bool = False
-    """The second half of the rays are neighbours of the first, in order: one pixel to the right or below, at
-    a picture's edge to the left or above.
-    """
-    early_steps: int = 0
-    """The first batches, so many of them, are made by the next two settings."""
-    early_views: tuple[int, int] | None = None
-    """Fewest and most context views of early batches; as of the others if not given."""
-    early_shrink: int = 1
-    """Target pictures of early batches are made smaller by this factor."""
     depth: bool = False
     """Rays, and all pixels of context views, come with the distance at which they truly end; for scenes of
     `make_scenes.py --depth`.
@@ -77,23 +67,16 @@ class BatchConfig:
 
     def validate(self) -> None:
         """Raises `ConfigError` for numbers that no batch can have."""
-        for name in ("scenes_per_batch", "rays_per_scene", "target_views", "context_shrink", "early_shrink"):
+        for name in ("scenes_per_batch", "rays_per_scene", "target_views", "context_shrink"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("min_context_views", "cache_mebibytes", "workers", "early_steps"):
+        for name in ("min_context_views", "cache_mebibytes", "workers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0.")
         if self.max_context_views < self.min_context_views:
             raise ConfigError(
                 f"max_context_views is {self.max_context_views}; it must not be below min_context_views, "
                 f"which is {self.min_context_views}."
-            )
-        if self.early_views is not None and not 0 <= self.early_views[0] <= self.early_views[1]:
-            raise ConfigError(f"early_views is {self.early_views}; give the fewest and the most, 0 or more.")
-        if self.neighbours and self.rays_per_scene % 2:
-            raise ConfigError(
-                f"rays_per_scene is {self.rays_per_scene}; with neighbours it must be even, for half of the "
-                "rays are those of the other half."
             )
         for name in ("foreground_fraction", "context_share", "mirror_fraction", "recolour_fraction"):
             if not 0 <= getattr(self, name) <= 1:
@@ -120,8 +103,6 @@ class TrainBatch:
     scene_names: list[str]
     depth: Float[Tensor, "B R"] | None = None
     context_depth: Float[Tensor, "B V H W"] | None = None
-    neighbours: bool = False
-    """See `BatchConfig.neighbours`."""
 
     def colours_over(self, background: Float[Tensor, "B R 3"]) -> Float[Tensor, "B R 3"]:
         """The rays' true colours over a background."""
@@ -142,7 +123,6 @@ class TrainBatch:
                 None if depth is None else depth.to(device, non_blocking=non_blocking)
                 for depth in (self.depth, self.context_depth)
             ),
-            neighbours=self.neighbours,
         )
 
 
@@ -160,29 +140,22 @@ class BatchMaker:
         config = self.config
         count = len(self.cache)
         chosen = draw.choice(count, config.scenes_per_batch, replace=count < config.scenes_per_batch).tolist()
-        early = step < config.early_steps
-        shrink = config.early_shrink if early else 1
-        fewest, most = config.min_context_views, config.max_context_views
-        if early and config.early_views is not None:
-            fewest, most = config.early_views
-        context_count = int(draw.integers(fewest, most + 1))
+        context_count = int(draw.integers(config.min_context_views, config.max_context_views + 1))
         picks = [self._pick_views(number, context_count, draw) for number in chosen]
-        context = self._gather(chosen, [context for context, _ in picks], context_count)
+        context, _ = self._gather(chosen, [context for context, _ in picks], context_count)
         context = context.shrunk(config.context_shrink)
         asked = [targets for _, targets in picks]
-        targets = self._gather(chosen, asked, len(asked[0])).shrunk(shrink)
+        targets, target_bytes = self._gather(chosen, asked, len(asked[0]))
         boxes = np.array(
             [
                 [self.cache.view(number, view).box for view in views]
                 for number, (_, views) in zip(chosen, picks, strict=True)
             ]
         )
-        # Of a box that is cut, the outermost pixels stay in.
-        boxes = np.concatenate([boxes[..., :2] // shrink, -(-boxes[..., 2:] // shrink)], axis=-1)
-        boxes = np.minimum(boxes, np.tile(targets.sizes.numpy()[..., ::-1], 2))
         view, x, y = _draw_pixels(boxes, targets.sizes.numpy(), config, draw)
-        at = (torch.arange(len(chosen))[:, None], torch.from_numpy(view))
-        rgba = targets.rgba[(*at, slice(None), torch.from_numpy(y), torch.from_numpy(x))]
+        row = np.arange(len(chosen))[:, None]
+        rgba = torch.from_numpy(target_bytes[row, view, y, x]).float() / 255
+        at = (torch.from_numpy(row), torch.from_numpy(view))
         pixels = torch.from_numpy(np.stack([x, y], axis=-1)).float() + 0.5
         origins, directions = pixel_rays(targets.camera_to_world[at], targets.intrinsics[at], pixels)
         change = None
@@ -194,30 +167,27 @@ class BatchMaker:
             origins, directions, rgba = change.rays(origins, directions, rgba)
         names = [self.cache.opened(number).scene.name for number in chosen]
         shown = torch.from_numpy(view >= config.target_views)
-        depth = self._depth(chosen, asked, (view, x, y), shrink) if config.depth else None
+        depth = self._depth(chosen, asked, (view, x, y)) if config.depth else None
         context_depth = None
         if config.depth:
             context_depth = self._context_depth(chosen, [first for first, _ in picks], context)
             if change is not None:
                 context_depth = change.pictures(context_depth, context.sizes)
         origins = origins.contiguous()
-        batch = TrainBatch(context, targets, origins, directions, rgba, shown, names, depth, context_depth)
-        return replace(batch, neighbours=config.neighbours)
+        return TrainBatch(context, targets, origins, directions, rgba, shown, names, depth, context_depth)
 
     def _depth(
         self,
         scenes: Sequence[int],
         views: Sequence[Sequence[int]],
         pixels: tuple[Int[np.ndarray, "B R"], Int[np.ndarray, "B R"], Int[np.ndarray, "B R"]],
-        shrink: int,
     ) -> Float[Tensor, "B R"]:
-        """Distances at pixels (which of the scene's views, column, row) of pictures made smaller."""
+        """Distances at pixels (which of the scene's views, column, row)."""
         found = torch.zeros(pixels[0].shape)
         for row, (number, shown, view, x, y) in enumerate(zip(scenes, views, *pixels, strict=True)):
             for place, index in enumerate(shown):
                 here = view == place
-                known = shrunk_depth(self._distances(number, index), shrink)
-                found[row, here] = known[y[here], x[here]]
+                found[row, here] = self._distances(number, index)[y[here], x[here]]
         return found
 
     def _context_depth(
@@ -256,8 +226,10 @@ class BatchMaker:
         again = order[:1] if config.context_share and context_count else []
         return order[:context_count], targets + again
 
-    def _gather(self, scenes: Sequence[int], views: Sequence[Sequence[int]], count: int) -> Views:
-        """The chosen views of the chosen scenes, padded to `count`."""
+    def _gather(
+        self, scenes: Sequence[int], views: Sequence[Sequence[int]], count: int
+    ) -> tuple[Views, UInt8[np.ndarray, "B V H W 4"]]:
+        """The chosen views of the chosen scenes, padded to `count`: as the model takes them, and as bytes."""
         decoded = [
             [self.cache.view(number, view).rgba for view in row]
             for number, row in zip(scenes, views, strict=True)
@@ -279,7 +251,7 @@ class BatchMaker:
                 pixels[row, column, : picture.shape[0], : picture.shape[1]] = picture
                 sizes[row, column] = picture.shape[:2]
         cameras = (torch.from_numpy(array) for array in (poses, intrinsics, sizes, mask))
-        return Views(unit_range(torch.from_numpy(pixels)), *cameras)
+        return Views(unit_range(torch.from_numpy(pixels)), *cameras), pixels
 
 
 class SceneSampler:
@@ -389,10 +361,8 @@ def _draw_pixels(
     config: BatchConfig,
     draw: np.random.Generator,
 ) -> tuple[Int[np.ndarray, "B R"], Int[np.ndarray, "B R"], Int[np.ndarray, "B R"]]:
-    """View, column and row of each ray: the first ones inside the views' boxes, the others anywhere; with
-    `neighbours` that is half of them, and theirs follow.
-    """
-    batch, rays = boxes.shape[0], config.rays_per_scene // (2 if config.neighbours else 1)
+    """View, column and row of each ray: the first ones inside the views' boxes, the others anywhere."""
+    batch, rays = boxes.shape[0], config.rays_per_scene
     inside = round(config.foreground_fraction * rays)
     view = draw.integers(0, config.target_views, (batch, rays))
     if boxes.shape[1] > config.target_views:
@@ -404,14 +374,4 @@ def _draw_pixels(
     place = draw.random((2, batch, rays))
     x = np.minimum(x0 + (place[0] * (x1 - x0)).astype(np.int64), x1 - 1)
     y = np.minimum(y0 + (place[1] * (y1 - y0)).astype(np.int64), y1 - 1)
-    if not config.neighbours:
-        return view, x, y
-    right = draw.random((batch, rays)) < 0.5
-    beside, below = whole[rows, view, 2:].transpose(2, 0, 1)
-    next_x = np.where(right, x + np.where(x + 1 < beside, 1, -1), x)
-    next_y = np.where(right, y, y + np.where(y + 1 < below, 1, -1))
-    return (
-        np.concatenate([view, view], axis=1),
-        np.concatenate([x, next_x], axis=1),
-        np.concatenate([y, next_y], axis=1),
-    )
+    return view, x, y

@@ -98,10 +98,6 @@ class RadianceConfig:
     """
     alpha_weight: float = 0.2
     """Weight of the squared error of alpha in the loss."""
-    gradient_weight: float = 0.0
-    """Weight of the squared error of differences between neighbouring rays' colours; for batches with
-    `neighbours`.
-    """
     depth_weight: float = 0.0
     """Weight of the negative log-likelihood of the distance at which rays truly end, nats a ray; for batches
     with depth.
@@ -173,8 +169,6 @@ class RadianceConfig:
                 f"noise_alone teaches nothing but noise, and the first {self.view_depth_steps} steps nothing "
                 "but the views' depth: set noise_alone to False, or view_depth_steps to 0"
             )
-        if self.gradient_weight < 0:
-            raise ConfigError(f"gradient_weight is {self.gradient_weight}: give 0 or more")
         if min(self.depth_weight, self.view_depth_weight) < 0 or not self.depth_window > 0:
             raise ConfigError(
                 f"depth_weight is {self.depth_weight}, view_depth_weight {self.view_depth_weight} and "

@@ -47,8 +47,6 @@ def train_outputs(
             alone = view_depth_alone(model, batch.context)
         return {"view_depth": view_depth_loss(model, alone, batch)}
     background = torch.rand(*batch.origins.shape, generator=generator, device=device)
-    if batch.neighbours:  # one behind both, so that only what is before it differs
-        background = background[:, : background.shape[1] // 2].repeat(1, 2, 1)
     with rounding(model.config, device):
         encoded = model.encode(batch.context)
         latents = [model.latents.draw(encoded.tokens).latents]
@@ -177,9 +175,8 @@ def depth_of(batch: TrainBatch) -> Float[Tensor, "B R"]:
 
 def loss_terms(config: RadianceConfig, outputs: dict[str, Tensor], batch: TrainBatch) -> dict[str, Tensor]:
     """Squared errors of colour over random backgrounds and of alpha, at the latents' mean; of the colour
-    of the mean of draws; with `config.gradient_weight` those of differences between neighbours; and with
-    `config.noise` the negative log-likelihoods of the rays' colours, with `config.depth_weight` those of
-    where they end, nats a ray.
+    of the mean of draws; and with `config.noise` the negative log-likelihoods of the rays' colours, with
+    `config.depth_weight` those of where they end, nats a ray.
     """
     if "rgb" not in outputs:  # one of the first steps, which render nothing
         return {"view_depth": config.view_depth_weight * outputs["view_depth"]}
@@ -188,13 +185,6 @@ def loss_terms(config: RadianceConfig, outputs: dict[str, Tensor], batch: TrainB
         "rgb": F.mse_loss(rgb[:, 0], outputs["truth"]),
         "alpha": config.alpha_weight * F.mse_loss(outputs["alpha"][:, 0], batch.rgba[..., 3]),
     }
-    if config.gradient_weight:
-        if not batch.neighbours:
-            raise ConfigError(
-                "gradient_weight compares neighbouring rays, and batches come without: set "
-                "batches.neighbours to True, or gradient_weight to 0"
-            )
-        terms["gradient"] = config.gradient_weight * F.mse_loss(_steps(rgb[:, 0]), _steps(outputs["truth"]))
     if config.depth_weight:
         terms["termination"] = config.depth_weight * outputs["termination"]
     if "view_depth" in outputs:
@@ -206,12 +196,6 @@ def loss_terms(config: RadianceConfig, outputs: dict[str, Tensor], batch: TrainB
         nll["noise"] = noise_likelihood(outputs["noise_log_probs"], batch.rgba[..., 3] > 0.5)
         terms |= {name: config.likelihood_weight * value for name, value in nll.items()}
     return terms
-
-
-def _steps(colours: Float[Tensor, "B R 3"]) -> Float[Tensor, "B R/2 3"]:
-    """From each ray's colour to its neighbour's."""
-    first, second = colours.chunk(2, dim=1)
-    return second - first
 
 
 @torch.no_grad()

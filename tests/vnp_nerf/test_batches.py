@@ -133,37 +133,6 @@ def test_a_context_can_be_coarser_than_what_rays_learn_from(folders, edit_scene)
                 assert torch.equal(batch.context_depth[row, view, :height, :width], whole[:height, :width])
 
 
-def test_early_batches_can_have_other_numbers_of_views_and_coarser_targets(folders, edit_scene):
-    scenes = [with_depth(folder, edit_scene) for folder in folders]
-    config = replace(CONFIG, depth=True)
-    early = replace(config, early_steps=2, early_views=(3, 3), early_shrink=3)
-    for step in range(2):
-        batch = SceneSampler(scenes, early).batch(step)
-        assert batch.context.count == 3
-        plain = SceneSampler(scenes, replace(config, min_context_views=3, max_context_views=3)).batch(step)
-        assert_views(batch.targets, plain.targets.shrunk(3))
-        for view in range(2):
-            pose, lens = batch.targets.camera_to_world[:, None, view], batch.targets.intrinsics[:, None, view]
-            own = (batch.origins - pose[..., 3]).norm(dim=-1) < 1e-6
-            pixels, _ = project(batch.origins + 2 * batch.directions, pose, lens)
-            for row, ray in own.nonzero().tolist():
-                x, y = (pixels[row, ray] - 0.5).round().long().tolist()
-                assert torch.equal(batch.rgba[row, ray], batch.targets.rgba[row, view, :, y, x])
-    assert_same(SceneSampler(scenes, early).batch(2), SceneSampler(scenes, config).batch(2))
-
-
-def test_neighbouring_rays_are_one_pixel_apart(folders):
-    config = replace(CONFIG, neighbours=True)
-    for step in range(5):
-        batch = SceneSampler(folders, config).batch(step)
-        assert batch.rgba.shape == (3, 40, 4)
-        # Red and green of these pictures are column and row.
-        first, second = (batch.rgba[..., :2] * 255).round().chunk(2, dim=1)
-        assert ((second - first).abs().sum(-1) == 1).all()
-        one, other = batch.rgba[..., 2].chunk(2, dim=1)  # blue says which view
-        assert torch.equal(one, other)
-
-
 def assert_views(first: Views, second: Views) -> None:
     for name in TENSORS:
         torch.testing.assert_close(getattr(first, name), getattr(second, name))
@@ -362,10 +331,6 @@ def test_only_train_views_are_drawn(tmp_path, write_scene):
         {"context_share": -0.1},
         {"workers": -1},
         {"cache_mebibytes": -1},
-        {"early_steps": -1},
-        {"early_shrink": 0},
-        {"early_views": (3, 2)},
-        {"neighbours": True, "rays_per_scene": 41},
     ],
 )
 def test_configs_that_make_no_batch_are_refused(folders, change):

@@ -72,26 +72,6 @@ def test_a_batch_without_depth_cannot_teach_it():
         model.train_outputs(sphere_batch(), torch.Generator().manual_seed(0))
 
 
-def test_differences_between_neighbours_forgive_what_both_have_in_common():
-    model = sphere_model(gradient_weight=2.0)
-    batch = sphere_batch(rays=64)
-    with pytest.raises(ConfigError, match=r"batches\.neighbours"):
-        model.loss_terms(model.train_outputs(batch, torch.Generator().manual_seed(0)), batch, 0)
-    batch.neighbours = True
-    outputs = model.train_outputs(batch, torch.Generator().manual_seed(0))
-    rgb, truth = outputs["rgb"][:, 0], outputs["truth"]
-    wrong = (rgb[:, 32:] - rgb[:, :32]) - (truth[:, 32:] - truth[:, :32])
-    found = model.loss_terms(outputs, batch, 0)["gradient"]
-    torch.testing.assert_close(found, 2 * wrong.square().mean())
-    shifted = {**outputs, "rgb": outputs["truth"][:, None] + 0.1}
-    assert model.loss_terms(shifted, batch, 0)["gradient"] < 1e-12
-    # What is behind a pair is one: where nothing is, neighbours are alike.
-    nothing = batch.rgba[..., 3] == 0
-    pairs = nothing[:, :32] & nothing[:, 32:]
-    assert pairs.any()
-    assert torch.equal(truth[:, :32][pairs], truth[:, 32:][pairs])
-
-
 def test_training_on_one_batch_lowers_its_loss():
     torch.manual_seed(0)
     model = RadianceModel(TINY)

@@ -14,7 +14,6 @@ from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from vnp_core.errors import ConfigError
 from vnp_core.muon import StackedMuon
 
 
@@ -62,13 +61,7 @@ class WarmupCosineConfig(SchedulerConfig):
     max_steps: int | None = None
     """The step at which the floor is reached; the last step of the run if not given."""
     floor: float = 0.02
-    """Share of the peak that is left at the end; 1 stays at the peak."""
-    hold_share: float = 0.0
-    """Share, 0 to below 1, of the steps after the rise that stay at the peak before it falls."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.hold_share < 1:
-            raise ConfigError(f"hold_share is {self.hold_share}: give 0 or more, and less than 1")
+    """Share of the peak that is left at the end."""
 
 
 class WarmupCosine(Scheduler):
@@ -86,7 +79,6 @@ def learning_rate_factor(step: int, config: WarmupCosineConfig) -> float:
     rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
     if config.max_steps is None or config.max_steps <= config.warmup_steps:
         return rise
-    fall = config.warmup_steps + config.hold_share * (config.max_steps - config.warmup_steps)
-    progress = (step - fall) / (config.max_steps - fall)
+    progress = (step - config.warmup_steps) / (config.max_steps - config.warmup_steps)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, progress))))
     return float(rise * (config.floor + (1 - config.floor) * cosine))

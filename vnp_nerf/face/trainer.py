@@ -15,7 +15,6 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.optim import Optimizer
 
-from vnp_core.bench.weight_average import WeightAverage
 from vnp_core.errors import ConfigError, DivergenceError, OutputExistsError, VNPError, exit_on_error
 from vnp_core.finiteness import listed
 from vnp_core.objectives import CollapseMonitor
@@ -51,10 +50,6 @@ class VNPTrainerConfig(TrainerConfig):
     on_divergence: Literal["stop", "skip"] = "stop"
     """What to do at a loss or gradient that is NaN or infinite: `stop`, keeping the weights before it, or
     `skip` that step; ten in a row stop the run.
-    """
-    average_decay: float = 0.0
-    """Decay of an exponential moving average of the weights, which they become at the end of the run; 0:
-    none.
     """
 
     def setup(self, **kwargs: Any) -> Any:
@@ -123,8 +118,6 @@ class VNPTrainer(Trainer):
         self._monitor: CollapseMonitor | None = None
         self._collapsed: list[int] = []
         self._skipped = 0
-        if self._average is None and self.config.average_decay:
-            self._average = WeightAverage(self.pipeline.model.radiance, self.config.average_decay)
 
     def setup_optimizers(self) -> GuardedOptimizers:
         """nerfstudio's optimisers, which refuse gradients that are not finite."""
@@ -173,11 +166,6 @@ class VNPTrainer(Trainer):
             CONSOLE.print(f"{error} This step is skipped.", style="bold red")
             return torch.tensor(float("nan")), {}, {}
         self._skipped = 0
-        last = step + 1 == self._start_step + self.config.max_num_iterations
-        if self._average is not None:
-            self._average.update(self.pipeline.model.radiance, step + 1)
-            if last:
-                self.pipeline.model.radiance.load_state_dict(self._average.tensors)
         self._seconds += time.perf_counter() - start
         loss, losses, metrics = loss.detach(), _detached(losses), _detached(metrics)
         for name, value in {"loss": loss, **metrics}.items():
@@ -185,6 +173,7 @@ class VNPTrainer(Trainer):
             self._counts[name] += 1
         self._summed += 1
         self._watch_latents(metrics)
+        last = step + 1 == self._start_step + self.config.max_num_iterations
         if comms.is_main_process() and ((step + 1) % self.config.steps_per_line == 0 or last):
             self._print_line(step + 1)
         return loss, losses, metrics
@@ -216,7 +205,6 @@ class VNPTrainer(Trainer):
     def _load_checkpoint(self) -> None:
         """Resumes a run, or starts from weights alone, and aims the learning rate at the end of this run."""
         self._seconds_before, self._begun = 0.0, time.perf_counter()
-        self._average: WeightAverage | None = None
         loaded = read_checkpoint_to_load(self.config)
         if loaded is None:
             CONSOLE.print("Training from scratch.")
@@ -227,9 +215,6 @@ class VNPTrainer(Trainer):
                 self._start_step = state["step"] + 1
                 self._seconds_before = state.get("spent", {}).get("seconds", 0.0)
                 self._load_optimizers(state)
-                if self.config.average_decay and "average" in state:
-                    self._average = WeightAverage(self.pipeline.model.radiance, self.config.average_decay)
-                    self._average.load(state["average"])
                 self.grad_scaler.load_state_dict(state["scalers"])
             CONSOLE.print(f"Loaded {path}; training goes on from step {self._start_step}.")
         for group in self.config.optimizers.values():
@@ -273,7 +258,6 @@ class VNPTrainer(Trainer):
                 name: scheduler.state_dict() for name, scheduler in self.optimizers.schedulers.items()
             },
             "scalers": self.grad_scaler.state_dict(),
-            **({} if self._average is None else {"average": self._average.tensors}),
             "spent": {
                 "seconds": self._seconds_before + time.perf_counter() - self._begun,
                 "hardware": f"{hardware_name(torch.device(self.device))}, {_threads()}",

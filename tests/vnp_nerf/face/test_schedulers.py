@@ -4,7 +4,6 @@ import math
 import pytest
 import torch
 
-from vnp_core.errors import ConfigError
 from vnp_core.muon import StackedMuon
 from vnp_nerf.face.schedulers import (
     AdamWConfig,
@@ -23,20 +22,6 @@ def test_the_rate_rises_to_its_peak_then_falls_along_a_cosine_to_the_floor() -> 
     assert factors[110] == factors[199] == pytest.approx(0.1)
     assert all(later <= earlier for earlier, later in itertools.pairwise(factors[10:]))
     assert all(type(factor) is float for factor in factors)
-
-
-def test_a_rate_can_stay_at_its_peak_for_a_share_of_the_steps() -> None:
-    config = WarmupCosineConfig(warmup_steps=10, max_steps=110, floor=0.1, hold_share=0.6)
-    factors = [learning_rate_factor(step, config) for step in range(111)]
-    assert factors[9:71] == [1] * 62
-    assert factors[90] == pytest.approx(0.1 + 0.9 * 0.5)
-    assert factors[110] == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.0])
-def test_a_share_that_leaves_nothing_to_fall_is_refused(share: float) -> None:
-    with pytest.raises(ConfigError, match="hold_share"):
-        WarmupCosineConfig(hold_share=share)
 
 
 def test_without_a_last_step_the_rate_stays_at_its_peak() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from vnp_core.bench.weight_average import WeightAverage
 from vnp_core.errors import (
     CheckpointError,
     ConfigError,
@@ -62,42 +61,6 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     for name, value in expected.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=1e-6, msg=name)
     assert any((expected[name] != checkpoint_of(first)["pipeline"][name]).any() for name in expected)
-
-
-def test_a_run_can_end_with_the_average_of_its_weights_even_if_it_is_cut_off(
-    collection: Path, tmp_path: Path, make_config, run_training, monkeypatch
-) -> None:
-    seen: list[dict[str, torch.Tensor]] = []
-    update = WeightAverage.update
-
-    def watched(average: WeightAverage, model: torch.nn.Module, step: int) -> None:
-        seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-        update(average, model, step)
-
-    monkeypatch.setattr(WeightAverage, "update", watched)
-
-    def config(name: str, steps: int):
-        made = make_config(collection, tmp_path / name, steps)
-        made.average_decay, made.steps_per_save = 0.15, 2
-        for group in made.optimizers.values():
-            group["scheduler"].max_steps = 5
-        return made
-
-    whole = checkpoint_of(run_training(config("whole", 5)))
-    assert len(seen) == 5
-    kept = read_checkpoint(min(tmp_path.glob("whole/**/step-*.ckpt")))
-    assert kept["step"] < 4
-    rest = config("rest", 4 - kept["step"])
-    rest.load_dir, rest.load_step = next(tmp_path.glob("whole/**/nerfstudio_models")), kept["step"]
-    resumed = checkpoint_of(run_training(rest))
-    average = {name: tensor.double() for name, tensor in kept["average"].items()}
-    for weights in seen[kept["step"] + 1 : 5]:
-        average = {name: 0.15 * average[name] + 0.85 * weights[name].double() for name in average}
-    for name, tensor in average.items():
-        for ended in (whole, resumed):
-            found = ended["pipeline"][f"_model.radiance.{name}"].double()
-            torch.testing.assert_close(found, tensor, rtol=1e-5, atol=1e-6, msg=name)
-    assert any((average[name] - seen[4][name]).abs().max() > 1e-5 for name in average)
 
 
 def test_a_resumed_run_goes_on_with_rates_of_its_own(
