@@ -36,7 +36,7 @@ class RenderedPicture:
     rgb: over the background, 0 to 1. accumulation: share of the light that the object absorbs, 0 to 1.
     depth: expected distance along the ray through the pixel, in the poses' unit of length; where nothing is
     absorbed, that of the far end of the object's ball. sigma: standard deviation of the colour that the model
-    expects (0 to 1; root mean square of red, green and blue), noise included where it tells of any.
+    expects (0 to .5; root mean square of red, green and blue), noise included where it tells of any.
     epistemic: the part of it by which draws of the latents differ. depth_sigma: of the depth of what is
     absorbed. These three are None where no draws were compared.
     """
