@@ -15,7 +15,9 @@ from vnp_nerf.rendering import Rendering
 
 _FAINT = 0.01
 _MOST = 0.25
-"""No number between 0 and 1 has a larger variance (Popoviciu 1935); nothing else bounds what noise says."""
+"""No number between 0 and 1 has a larger variance (Popoviciu 1935). Nothing else bounds what noise says, and
+the unbiased variance of few draws exceeds it.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,7 @@ class Prediction:
     rgb_std: Float[Tensor, "*R"]
     """Of the colour, noise included; at most .5, as of all that lies in 0 to 1."""
     epistemic: Float[Tensor, "*R"]
-    """Standard deviation of the colour over draws: the part that the latents leave open."""
+    """Standard deviation of the colour over draws: the part that the latents leave open; at most .5."""
     accumulation_std: Float[Tensor, "*R"]
     """Of the share of light that is absorbed, noise included; at most .5."""
     depth_std: Float[Tensor, "*R"]
@@ -53,7 +55,7 @@ class Prediction:
             draws=seen.rgb,
             rgb=seen.rgb.mean(-2),
             rgb_std=rgb.clamp_max(_MOST).sqrt(),
-            epistemic=epistemic.sqrt(),
+            epistemic=epistemic.clamp_max(_MOST).sqrt(),
             accumulation_std=alpha.clamp_max(_MOST).sqrt(),
             depth_std=_depth_variance(seen, far).sqrt(),
         )

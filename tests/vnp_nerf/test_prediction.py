@@ -38,6 +38,12 @@ def test_no_deviation_is_larger_than_numbers_from_0_to_1_can_have():
     # The most that any draws from 0 to 1 differ, about their mean: half of them at either end.
     ends = torch.tensor([0.0, 1.0]).std(correction=0).item()
     assert told.rgb_std.item() == told.accumulation_std.item() == ends
+    # Black or white, which two draws cannot agree on: the part is no larger than the whole.
+    apart = Rendering(
+        torch.tensor([[0.0, 1.0]])[..., None].expand(1, 2, 3), seen.alpha[:, :2], seen.depth[:, :2]
+    )
+    told = Prediction.of_draws(apart, torch.tensor([7.0]))
+    assert told.rgb_std.item() == told.epistemic.item() == ends
 
 
 def test_depth_is_that_of_the_light_which_each_draw_absorbs():
