@@ -7,7 +7,6 @@ functions of position alone.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +22,6 @@ from vnp_nerf.views import Views, premultiply
 
 _OPAQUE_ENOUGH = 0.02
 _DEPTH_OCTAVES = 4
-_HARDLY = -1e4
-"""Score of a vote that counts only where there is no other."""
 _GEOMETRY_CHANNELS = 1 + 2 * _DEPTH_OCTAVES + 3 + 1
 """Offset along the optical axis, plain and as Fourier features; direction from the camera; whether seen."""
 
@@ -88,10 +85,9 @@ class ProjectedFeatures(nn.Module):
         mirror_marks: bool = False,
         view_depth: bool = False,
         unet: bool = False,
-        pooling: Literal["moments", "mean", "largest"] = "moments",
     ) -> None:
         super().__init__()
-        self.patch, self.pooling = patch, pooling
+        self.patch = patch
         self.stem = nn.Sequential(
             nn.Conv2d(PIXEL_CHANNELS, channels, 4, stride=2, padding=1),
             nn.GELU(),
@@ -191,24 +187,14 @@ class ProjectedFeatures(nn.Module):
         states = self.per_view[1:](evidence)
         # Where hardly anything is opaque, a colour is the ratio of two roundings: let it fade instead.
         colours = rgba[..., :3] / rgba[..., 3:].clamp_min(_OPAQUE_ENOUGH)
-        return LocalEvidence(states, colours.clamp(0, 1), seen, _pool(states, seen, self.pooling))
+        return LocalEvidence(states, colours.clamp(0, 1), seen, _pool(states, seen))
 
 
-def _pool(
-    states: Float[Tensor, "B V N D"],
-    seen: Bool[Tensor, "B V N"],
-    pooling: Literal["moments", "mean", "largest"],
-) -> Float[Tensor, "B N 2*D+1"]:
-    """Mean, standard deviation and a measure of number, over the views that see a point, in any order; with
-    'mean' or 'largest' that one alone, and 0 in place of the others.
-    """
+def _pool(states: Float[Tensor, "B V N D"], seen: Bool[Tensor, "B V N"]) -> Float[Tensor, "B N 2*D+1"]:
+    """Mean, standard deviation and a measure of number, over the views that see a point, in any order."""
     weight = seen[..., None].to(states.dtype)
     number = seen.sum(1)[..., None].to(states.dtype)
     mean = (states * weight).sum(1) / number.clamp_min(1)
-    if pooling != "moments":
-        # States are outputs of a ReLU: the largest of none is 0, like their mean.
-        alone = mean if pooling == "mean" else (states * weight).amax(1)
-        return torch.cat([alone, torch.zeros_like(mean), torch.zeros_like(number)], dim=-1)
     variance = ((states - mean[:, None]).square() * weight).sum(1) / number.clamp_min(1)
     deviation = (variance.float() + 1e-6).sqrt().to(mean.dtype)
     return torch.cat([mean, deviation, 1 / (1 + number)], dim=-1)
@@ -222,18 +208,12 @@ class ColourBlend(nn.Module):
     all there is.
     """
 
-    def __init__(
-        self,
-        width: int,
-        view_width: int,
-        key_width: int = 16,
-        blended: Literal["both", "own", "views"] = "both",
-    ) -> None:
+    def __init__(self, width: int, view_width: int, key_width: int = 16) -> None:
         super().__init__()
         self.query = nn.Linear(width, key_width)
         self.key = nn.Linear(view_width, key_width)
         self.own = nn.Linear(width, 4)
-        self.key_width, self.blended = key_width, blended
+        self.key_width = key_width
 
     def forward(
         self, state: Float[Tensor, "B*K N D"], evidence: LocalEvidence | None
@@ -241,7 +221,7 @@ class ColourBlend(nn.Module):
         """Colours, 0 to 1, float32; the K draws of a scene share its evidence."""
         own = self.own(state).float()
         colour = torch.sigmoid(own[..., :3])
-        if evidence is None or self.blended == "own":
+        if evidence is None:
             return colour
         scenes = len(evidence.colours)
         by_scene = "(B K) N D -> B K 1 N D"
@@ -250,8 +230,6 @@ class ColourBlend(nn.Module):
         scores = (query * key[:, None]).float().sum(-1) / self.key_width**0.5  # [B, K, V, N]
         scores = scores.masked_fill(~evidence.seen[:, None], -torch.inf)
         own_score = rearrange(own[..., 3], "(B K) N -> B K 1 N", B=scenes)
-        if self.blended == "views":
-            own_score = torch.full_like(own_score, _HARDLY)
         weights = torch.softmax(torch.cat([own_score, scores], dim=2), dim=2)  # [B, K, 1 + V, N]
         seen = (weights[:, :, 1:, :, None] * evidence.colours.float()[:, None]).sum(2)
         blended = weights[:, :, 0, :, None] * rearrange(colour, "(B K) N rgb -> B K N rgb", B=scenes) + seen

@@ -110,7 +110,6 @@ class RadianceModel(nn.Module):
                 config.mirror_marks,
                 config.view_depth,
                 bool(config.view_unet),
-                config.pooling,
             )
             inputs += 2 * config.local_width + 1
         self.network = FieldNetwork(inputs, width, config.latents.levels, config.latents.dim, encoder.width)
@@ -118,9 +117,7 @@ class RadianceModel(nn.Module):
             self.points = nn.ModuleList(
                 CrossAttentionBlock(width, 4, 2 * width, encoder.width) for _ in range(config.point_layers)
             )
-        self.blend = ColourBlend(
-            width + 3 * config.view_directions, config.local_width, blended=config.blended
-        )
+        self.blend = ColourBlend(width + 3 * config.view_directions, config.local_width)
         self.channels = 3
         """What is rendered of a point: its colour, and with `config.noise` that of colour and opacity."""
         if config.noise:

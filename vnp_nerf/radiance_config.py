@@ -58,14 +58,6 @@ class RadianceConfig:
     """Features of the maps that points are projected into."""
     local_width: int = 32
     """Width of each view's evidence at a point."""
-    pooling: Literal["moments", "mean", "largest"] = "moments"
-    """How the views' evidence is joined: its mean, standard deviation and a measure of their number; the mean
-    alone; or the largest of each feature alone.
-    """
-    blended: Literal["both", "own", "views"] = "both"
-    """What a point's colour is made of: the field's own and the views' colours; the field's own alone; or the
-    views' alone, wherever one sees the point.
-    """
     point_layers: int = 2
     """Cross-attention layers of the 'point' reading."""
     view_depth: bool = False

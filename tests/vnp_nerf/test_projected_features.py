@@ -1,6 +1,3 @@
-from collections.abc import Callable
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 
@@ -91,40 +88,3 @@ def test_a_colour_blend_is_convex_and_unseen_views_have_no_vote():
     stacked = torch.cat([own[:, None], colours], dim=1)
     assert (mixed >= stacked.amin(1) - 1e-6).all()
     assert (mixed <= stacked.amax(1) + 1e-6).all()
-
-
-def test_what_is_pooled_alone_is_what_its_name_says_and_nothing_else():
-    views = _views(3)
-    points = torch.rand(1, 20, 3, generator=torch.Generator().manual_seed(3)) - 0.5
-    ways: dict[Literal["mean", "largest"], Callable[..., torch.Tensor]]
-    ways = {"mean": torch.Tensor.mean, "largest": torch.Tensor.amax}
-    pooling: Literal["mean", "largest"]
-    for pooling, joined in ways.items():
-        torch.manual_seed(0)
-        reader = ProjectedFeatures(token_width=8, patch=8, channels=6, width=10, pooling=pooling)
-        evidence = reader(_maps(reader, views), points)
-        by_hand = torch.zeros(1, 20, 21)
-        for point in range(20):
-            seen = evidence.seen[0, :, point]
-            if seen.any():
-                by_hand[0, point, :10] = joined(evidence.states[0, seen, point], 0)
-        assert torch.allclose(evidence.pooled, by_hand, atol=1e-6)
-        assert evidence.pooled.any()
-
-
-def test_a_colour_can_be_the_fields_own_alone_or_the_views_alone():
-    torch.manual_seed(0)
-    blends = {
-        "both": ColourBlend(8, 10),
-        "own": ColourBlend(8, 10, blended="own"),
-        "views": ColourBlend(8, 10, blended="views"),
-    }
-    for blend in blends.values():
-        blend.load_state_dict(blends["both"].state_dict())
-    states, colours = torch.randn(1, 4, 8), torch.rand(1, 1, 4, 3)
-    seen = torch.tensor([[[True, True, False, False]]])
-    evidence = LocalEvidence(torch.randn(1, 1, 4, 10), colours, seen, torch.zeros(1, 4, 20))
-    own = blends["both"](states, None)
-    assert torch.equal(blends["own"](states, evidence), own)
-    expected = torch.where(seen[:, 0, :, None], colours[:, 0], own)
-    assert torch.allclose(blends["views"](states, evidence), expected, atol=1e-6)
