@@ -187,7 +187,7 @@ def draw_scaling(path: Path, rows: Sequence[Row]) -> None:
     """PSNR against the scenes that were trained on, and against steps: a line for each system, number of
     views and number of steps or scenes.
     """
-    figure = import_extra("matplotlib.figure").Figure(figsize=(8, 3.4), layout="constrained")
+    figure = import_extra("matplotlib.figure").Figure(figsize=(8, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     scored = [(row, _parts(row.condition)) for row in rows if row.metric == "psnr"]
     for panel, axis, other in zip(panels, ("scenes", "steps"), ("steps", "scenes"), strict=True):
@@ -202,7 +202,8 @@ def draw_scaling(path: Path, rows: Sequence[Row]) -> None:
         ticks = sorted({parts[axis] for _, parts in scored})
         panel.set_xticks(ticks, labels=[str(tick) for tick in ticks])
         panel.minorticks_off()
-        panel.legend(fontsize=7, frameon=False)
+        # Below the panel: inside, it would lie on the lines.
+        panel.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     panels[0].set_ylabel("PSNR of held-out objects, dB")
     write_figure(figure, path)
 
