@@ -28,8 +28,8 @@ RAYS = 1000
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     """Makes the first test objects of categories, with 30 views each of 64 x 64 pixels."""
-    # As many views as the scores are of: of fewer, those asked for lie further from those given, which costs
-    # 2 dB from three of eight.
+    # As many views as the scores are of: of eight, those asked for lie further from those given, which costs
+    # 1.5 dB.
     root = tmp_path_factory.mktemp("shapes")
 
     def make(categories: Sequence[str], count: int) -> list[Path]:
