@@ -72,7 +72,7 @@ def _scores(model: RadianceModel, folders: Sequence[Path], views: int) -> Tensor
         with torch.no_grad():
             field = model.infer_field(model.encode(batch.context.select_scenes([scene])))
             seen = field.render(batch.origins[scene], batch.directions[scene], background="white")
-        found.append(psnr(seen.rgb, truth[scene]))
+        found.append(psnr(seen.rgb[None], truth[scene, None]))
     return torch.tensor(found)
 
 
