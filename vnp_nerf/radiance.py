@@ -8,7 +8,7 @@
 Each line is computed as often as its comment says.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -157,6 +157,10 @@ class RadianceModel(nn.Module):
             ]  # all but the encoder's null token
             unet_maps = None if self.unet is None or scales is None else self.unet.maps(scales, view_tokens)
             local = self.local.maps(pixels, view_tokens, views, canvases.scale, rotation, unet_maps)
+            if self.config.mirror_depth:
+                assert local.depth is not None
+                widths = canvases.filled.any(-2).sum(-1)  # [B, V]: columns that the pictures cover
+                local = replace(local, depth=local.depth.agreed(widths.chunk(2, dim=1)[0]))
         return Encoded(
             tokens=tokens,
             rotation=rotation,

@@ -68,6 +68,8 @@ class RadianceConfig:
     """Channels of the finest level of a U-Net over each view, which then predicts its depth; its coarsest
     level has as many times more as a patch has pixels a side. 0: tokens and local maps predict it.
     """
+    mirror_depth: bool = False
+    """A view and its mirror image are taken to have one depth: the mean of what is predicted of each."""
     view_depth_steps: int = 0
     """First steps of training that teach the U-Net the views' depth and render nothing."""
     width: int = 64
@@ -155,6 +157,11 @@ class RadianceConfig:
             )
         if self.mirror_marks and not self.mirror_views:
             raise ConfigError("mirror_marks marks mirror images, and mirror_views is off: set both to True")
+        if self.mirror_depth and not (self.mirror_views and self.view_depth):
+            raise ConfigError(
+                f"mirror_depth is a mean over views and their mirror images, and mirror_views is "
+                f"{self.mirror_views} and view_depth {self.view_depth}: set all three to True"
+            )
         if self.train_draws and not self.noise:
             raise ConfigError(
                 f"train_draws is {self.train_draws}, and only a likelihood compares draws: set noise to True"

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vnp_core.fourier import fourier_features, octave_frequencies
 from vnp_nerf.canvas import Canvases
+from vnp_nerf.reflection import turned_pictures
 from vnp_nerf.views import Views
 
 _SPREAD_FLOOR = 0.01
@@ -38,6 +39,20 @@ class ViewDepth:
     def first(self, count: int) -> "ViewDepth":
         """That of the first views."""
         return ViewDepth(self.offset[:, :count], self.spread[:, :count])
+
+    def agreed(self, widths: Int[Tensor, "B V/2"]) -> "ViewDepth":
+        """Where the second half of the views are mirror images of the first: the mean of the two guesses at
+        each pixel's depth, for both. `widths` are the pictures' own on their canvases, pixels.
+        """
+        return ViewDepth(_mean_of_twins(self.offset, widths), _mean_of_twins(self.spread, widths))
+
+
+def _mean_of_twins(
+    values: Float[Tensor, "B V P P"], widths: Int[Tensor, "B V/2"]
+) -> Float[Tensor, "B V P P"]:
+    first, second = values.chunk(2, dim=1)
+    mean = (first + turned_pictures(second, widths)) / 2
+    return torch.cat([mean, turned_pictures(mean, widths)], dim=1)
 
 
 class DepthHead(nn.Module):

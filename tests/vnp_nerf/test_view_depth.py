@@ -1,5 +1,7 @@
 """How deep context views are: what is true of it, what is predicted, and what points are told."""
 
+import dataclasses
+
 import pytest
 import torch
 from spheres import TINY, sphere_batch, sphere_depth, sphere_model, sphere_views, train
@@ -8,6 +10,7 @@ from vnp_core.errors import ConfigError
 from vnp_nerf.cameras import picture_rays
 from vnp_nerf.canvas import make_canvases
 from vnp_nerf.projection import project_points, projection_matrices
+from vnp_nerf.reflection import reflected_views
 from vnp_nerf.view_depth import (
     SURFACE_CHANNELS,
     DepthHead,
@@ -145,6 +148,40 @@ def test_mirror_images_are_read_but_not_taught():
     torch.testing.assert_close(outputs["view_depth"], expected)
 
 
+def test_twins_share_the_mean_of_their_guesses_within_a_pictures_own_width():
+    """Oracle: pixel by pixel. The second picture ends at column 3, and padding lies beside it."""
+    generator = torch.Generator().manual_seed(0)
+    offset, spread = torch.rand(2, 1, 4, 5, 5, generator=generator)
+    widths = (5, 3)
+    agreed = ViewDepth(offset, spread).agreed(torch.tensor([widths]))
+    for before, after in ((offset[0], agreed.offset[0]), (spread[0], agreed.spread[0])):
+        for view, width in enumerate(widths):
+            for column in range(width):
+                there = width - 1 - column
+                mean = (before[view, :, column] + before[view + 2, :, there]) / 2
+                torch.testing.assert_close(after[view, :, column], mean)
+                torch.testing.assert_close(after[view + 2, :, there], mean)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("unet", [0, 8])
+@pytest.mark.parametrize("width", [32, 20])
+def test_with_mirror_depth_a_mirrored_context_has_the_mirrored_depth(unet: int, width: int):
+    views = sphere_views(2)
+    views.rgba, views.sizes[..., 1] = views.rgba[..., :width], width
+    model = sphere_model(
+        view_depth=True, view_unet=unet, frame="canonical", mirror_views=True, mirror_depth=True
+    )
+    contexts = (views, reflected_views(views, "y"))
+    here, there = (model.encode(context).local.depth.first(2) for context in contexts)
+    for name in ("offset", "spread"):
+        seen, mirrored = (getattr(depth, name)[..., :width] for depth in (here, there))
+        torch.testing.assert_close(mirrored, seen.flip(-1), atol=1e-5, rtol=0)
+    model.config = dataclasses.replace(model.config, mirror_depth=False)
+    here, there = (model.encode(context).local.depth.first(2) for context in contexts)
+    assert (there.offset[..., :width] - here.offset[..., :width].flip(-1)).abs().max() > 1e-3
+
+
 def test_a_batch_without_depth_cannot_teach_it():
     with pytest.raises(ConfigError, match=r"view_depth_weight asks.*batches\.depth to True"):
         sphere_model(view_depth=True).train_outputs(sphere_batch(), torch.Generator().manual_seed(0))
@@ -157,6 +194,7 @@ def test_a_batch_without_depth_cannot_teach_it():
     [
         ({"view_depth": True, "readings": ("planes",)}, "add 'local'"),
         ({"view_depth_weight": -1.0}, "weights of 0 or more"),
+        ({"view_depth": True, "mirror_depth": True}, "mirror_views is False and view_depth True"),
     ],
 )
 def test_configs_that_cannot_be_are_refused(changes: dict[str, object], words: str):
