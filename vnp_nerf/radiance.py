@@ -29,9 +29,7 @@ from vnp_nerf.batches import TrainBatch
 from vnp_nerf.canvas import make_canvases
 from vnp_nerf.feature_planes import PlaneDecoder, read_planes
 from vnp_nerf.field_network import FieldNetwork
-from vnp_nerf.pixel_noise import (
-    NoiseHead,
-)
+from vnp_nerf.pixel_noise import NoiseHead
 from vnp_nerf.projected_features import ColourBlend, LocalMaps, ProjectedFeatures
 from vnp_nerf.projection import turn
 from vnp_nerf.radiance_config import RadianceConfig
@@ -152,15 +150,12 @@ class RadianceModel(nn.Module):
         local = None
         if "local" in readings:
             count = views.mask.shape[1] * (self.config.canvas // self.config.patch) ** 2
-            view_tokens = tokens.values[
-                :, tokens.values.shape[1] - count :
-            ]  # all but the encoder's null token
+            view_tokens = tokens.values[:, -count:]  # all but the encoder's null token
             unet_maps = None if self.unet is None or scales is None else self.unet.maps(scales, view_tokens)
             local = self.local.maps(pixels, view_tokens, views, canvases.scale, rotation, unet_maps)
             if self.config.mirror_depth:
                 assert local.depth is not None
-                widths = canvases.filled.any(-2).sum(-1)  # [B, V]: columns that the pictures cover
-                local = replace(local, depth=local.depth.agreed(widths.chunk(2, dim=1)[0]))
+                local = replace(local, depth=local.depth.agreed(canvases.filled))
         return Encoded(
             tokens=tokens,
             rotation=rotation,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vnp_core.fourier import fourier_features, octave_frequencies
@@ -40,10 +40,11 @@ class ViewDepth:
         """That of the first views."""
         return ViewDepth(self.offset[:, :count], self.spread[:, :count])
 
-    def agreed(self, widths: Int[Tensor, "B V/2"]) -> "ViewDepth":
+    def agreed(self, filled: Bool[Tensor, "B V P P"]) -> "ViewDepth":
         """Where the second half of the views are mirror images of the first: the mean of the two guesses at
-        each pixel's depth, for both. `widths` are the pictures' own on their canvases, pixels.
+        each pixel's depth, for both. `filled` are the pixels that pictures cover, as `Canvases` has them.
         """
+        widths = filled.any(-2).sum(-1).chunk(2, dim=1)[0]  # [B, V/2]
         return ViewDepth(_mean_of_twins(self.offset, widths), _mean_of_twins(self.spread, widths))
 
 

@@ -153,7 +153,8 @@ def test_twins_share_the_mean_of_their_guesses_within_a_pictures_own_width():
     generator = torch.Generator().manual_seed(0)
     offset, spread = torch.rand(2, 1, 4, 5, 5, generator=generator)
     widths = (5, 3)
-    agreed = ViewDepth(offset, spread).agreed(torch.tensor([widths]))
+    filled = torch.arange(5) < torch.tensor(widths * 2)[:, None, None]  # [V, 1, P]
+    agreed = ViewDepth(offset, spread).agreed(filled.expand(1, 4, 5, 5))
     for before, after in ((offset[0], agreed.offset[0]), (spread[0], agreed.spread[0])):
         for view, width in enumerate(widths):
             for column in range(width):
