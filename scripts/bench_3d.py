@@ -1,5 +1,6 @@
 """Scores trained weights and baselines on fixed pairs: PSNR and SSIM, full picture and foreground-only; of
-models the outline (IoU) and, on scenes made with --depth, the depth; LPIPS where its weights are at hand.
+models the outline (IoU) and, on scenes made with --depth, the depth and that of the context views' pixels;
+LPIPS where its weights are at hand.
 
     python scripts/bench_3d.py --weights furniture --data furniture:outputs/scenes/furniture64 \
         --splits test test_author --output docs/results/furniture.json --sheet docs/results/furniture.png

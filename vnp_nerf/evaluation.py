@@ -17,16 +17,18 @@ from torch import Tensor
 
 from vnp_core.errors import ViewCountError
 from vnp_core.results import Row, mean_row
+from vnp_nerf.canvas import make_canvases
 from vnp_nerf.culled_field import CulledField
-from vnp_nerf.image_metrics import foreground, over_white, picture_scores, shape_scores
+from vnp_nerf.image_metrics import FOREGROUND_ALPHA, foreground, over_white, picture_scores, shape_scores
 from vnp_nerf.pairs import READ_AS_IT_IS, Pairs, ScenePairs, paired_scenes
 from vnp_nerf.perceptual import Perceptual
 from vnp_nerf.protocol import SceneModel
-from vnp_nerf.radiance import RadianceField
+from vnp_nerf.radiance import RadianceField, RadianceModel
 from vnp_nerf.readers import Collection, ReadOptions
 from vnp_nerf.rendering import RayRenderer, Rendering, render_picture
 from vnp_nerf.scene import Scene
 from vnp_nerf.true_depth import true_depths
+from vnp_nerf.view_depth import ViewDepth, offset_error, offset_likelihood, true_offsets
 from vnp_nerf.views import Views
 
 RAYS = 1024
@@ -37,8 +39,8 @@ RAYS = 1024
 class Case:
     """One object to be scored: all its context views, in order, and its query views; B = 1, model frame.
 
-    depths: of the query views, where the renderer that made them told (`true_depths`). category: what kind of
-    object it is; empty where the pairs do not tell.
+    depths: of the query views, where the renderer that made them told (`true_depths`); context_depths: of the
+    context views. category: what kind of object it is; empty where the pairs do not tell.
     """
 
     name: str
@@ -46,12 +48,14 @@ class Case:
     query: Views
     depths: list[Float[Tensor, "H W"]] | None = None
     category: str = ""
+    context_depths: list[Float[Tensor, "H W"]] | None = None
 
     @classmethod
     def from_scene(cls, scene: Scene, pairs: ScenePairs) -> "Case":
         """Loads the pictures of a scene's pairs."""
         context, query = (Views.from_scene(scene, views) for views in (pairs.context, pairs.query))
-        return cls(scene.name, context, query, true_depths(scene, pairs.query), pairs.category)
+        depths, context_depths = (true_depths(scene, views) for views in (pairs.query, pairs.context))
+        return cls(scene.name, context, query, depths, pairs.category, context_depths)
 
     def first_views(self, count: int) -> Views:
         """The context of `count` views. Raises `ViewCountError` where the pairs hold fewer."""
@@ -126,6 +130,34 @@ class ModelPredictor:
     def predict(self, case: Case, count: int) -> list[Float[Tensor, "H W 3"]]:
         """The rendered colours."""
         return [rendering.rgb for rendering in self.render(case, count)]
+
+    @torch.inference_mode()
+    def view_depth_scores(self, case: Case, count: int) -> dict[str, float]:
+        """How well the model knows the depth of the context views that it reads, over the object's pixels.
+
+        `view_depth`: its error along the optical axis, in radii of the object's ball; `view_depth_nll`: the
+        negative log-likelihood of the truth, nats a pixel. Nothing of a model that guesses no such depth, and
+        where the truth is not known.
+        """
+        model, truths = self.model, case.context_depths
+        if truths is None or not count or not (isinstance(model, RadianceModel) and model.config.view_depth):
+            return {}
+        views = case.first_views(count).to(self.device)
+        local = model.encode(views).local
+        assert local is not None, "a model of views' depth reads feature maps"
+        assert local.depth is not None, "a model of views' depth has guessed it"
+        own = ViewDepth(local.depth.offset[:, :count].double(), local.depth.spread[:, :count].double())
+        depth = torch.full((1, count, *views.rgba.shape[-2:]), torch.inf)
+        for shown, known in zip(depth[0], truths, strict=False):
+            shown[: known.shape[0], : known.shape[1]] = known
+        canvases = make_canvases(views, model.config.canvas)
+        offsets = true_offsets(depth.to(self.device), views, canvases)
+        # Pixels beside the object borrow a depth to be taught by, and are not scored by it.
+        offsets = torch.where(canvases.rgba[:, :, 3] > FOREGROUND_ALPHA, offsets, torch.inf)
+        return {
+            "view_depth": offset_error(own, offsets).item(),
+            "view_depth_nll": offset_likelihood(own, offsets).item(),
+        }
 
 
 def query_pictures(field: RayRenderer, case: Case, device: torch.device) -> list[Rendering]:
@@ -207,9 +239,9 @@ def score_case(
 ) -> dict[str, float]:
     """One object's scores: means over its query views, or over those of them that have a foreground.
 
-    They are those of `picture_scores`; of predictors that render, those of `shape_scores`; LPIPS,
-    where something to measure it by is given; and `seconds`, the wall time for one query picture, inference
-    of the field included.
+    They are those of `picture_scores`; of predictors that render, those of `shape_scores`; of models, those
+    of `ModelPredictor.view_depth_scores`; LPIPS, where something to measure it by is given; and `seconds`,
+    the wall time for one query picture, inference of the field included.
     """
     start = time.perf_counter()
     seen = predictor.render(case, count) if isinstance(predictor, RenderingPredictor) else None
@@ -228,6 +260,8 @@ def score_case(
         for scores, rendering, mask, depth in zip(each, seen, masks, depths, strict=True):
             scores |= shape_scores(rendering.alpha, rendering.depth, mask, depth)
     means = {metric: mean_of_known([scores[metric] for scores in each]) for metric in each[0]}
+    if isinstance(predictor, ModelPredictor):
+        means |= predictor.view_depth_scores(case, count)
     return {**means, "seconds": seconds}
 
 

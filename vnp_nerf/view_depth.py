@@ -133,3 +133,11 @@ def offset_likelihood(predicted: ViewDepth, truth: Float[Tensor, "B V P P"]) -> 
     error = (predicted.offset - torch.where(known, truth, 0.0)).abs()
     lost = error / predicted.spread + torch.log(2 * predicted.spread)
     return (lost * known).sum() / known.sum().clamp_min(1)
+
+
+def offset_error(predicted: ViewDepth, truth: Float[Tensor, "B V P P"]) -> Float[Tensor, ""]:
+    """Mean distance between predicted and true offsets, model units, over pixels that have one; NaN without
+    any.
+    """
+    known = truth.isfinite()
+    return (predicted.offset - truth)[known].double().abs().mean()

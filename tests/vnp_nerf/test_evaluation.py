@@ -21,12 +21,21 @@ from vnp_core.results import Row
 from vnp_nerf.baselines import MeanPicture, NearestObject, NearestView, RememberedObject, WhitePicture
 from vnp_nerf.cameras import look_at, picture_rays
 from vnp_nerf.culled_field import CulledField
-from vnp_nerf.evaluation import Case, ModelPredictor, cases_of, evaluate, pictures_over_white, query_pictures
+from vnp_nerf.evaluation import (
+    Case,
+    ModelPredictor,
+    cases_of,
+    evaluate,
+    pictures_over_white,
+    query_pictures,
+    score_case,
+)
 from vnp_nerf.image_metrics import PSNR_CAP
 from vnp_nerf.pairs import Pairs, make_pairs
 from vnp_nerf.radiance import RadianceConfig, RadianceModel
 from vnp_nerf.readers import Collection, open_collection, open_scene
 from vnp_nerf.rendering import Rendering, over
+from vnp_nerf.view_depth import ViewDepth
 from vnp_nerf.views import Views
 
 SIZE, VIEWS, RADIUS, ANGLE = 32, 14, 0.7, 0.6
@@ -163,6 +172,41 @@ def test_a_models_pictures_are_those_of_its_culled_field(
         assert torch.equal(scored.rgb, culled.rgb)
         assert twin.alpha.std() > 0.05
         assert torch.allclose(scored.rgb, twin.rgb, atol=5e-3)
+
+
+def test_views_depth_is_scored_by_its_distance_from_the_surface_along_the_optical_axis(
+    collection: Collection,
+    pairs: Pairs,
+    smallest_model: RadianceConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Oracle: the ball's surface in closed form, a quarter of a radius too far, of spread 0.1."""
+    case, count, wrong = next(cases_of(collection, pairs, "test")), 2, 0.25
+    offsets = torch.full((1, count, SIZE, SIZE), 9.0)  # where there is nothing, anything may be said
+    for view in range(count):
+        pose = case.context.camera_to_world[0, view]
+        origins, directions = picture_rays(pose, case.context.intrinsics[0, view], SIZE, SIZE)
+        seen = Ball(torch.ones(3)).render(origins.reshape(-1, 3), directions.reshape(-1, 3))
+        along = seen.depth.view(SIZE, SIZE) * (directions @ -pose[:, 2]) - pose[:, 3].norm()
+        there = seen.alpha.view(SIZE, SIZE) > 0
+        offsets[0, view] = torch.where(there, along, 9.0)
+    torch.manual_seed(0)
+    config = replace(smallest_model, readings=("planes", "local"), canvas=SIZE, view_depth=True)
+    model = RadianceModel(config).eval()
+    with torch.inference_mode():
+        encoded = model.encode(case.first_views(count))
+    assert encoded.local is not None
+    told = replace(encoded.local, depth=ViewDepth(offsets + wrong, torch.full_like(offsets, 0.1)))
+    predictor = ModelPredictor("ours", model)
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "encode", lambda views: replace(encoded, local=told))
+        scores = predictor.view_depth_scores(case, count)
+    assert scores["view_depth"] == pytest.approx(wrong, abs=2e-4)
+    assert scores["view_depth_nll"] == pytest.approx(wrong / 0.1 + np.log(0.2), abs=2e-3)
+    assert set(scores) <= set(score_case(predictor, case, count))
+    assert predictor.view_depth_scores(replace(case, context_depths=None), count) == {}
+    silent = RadianceModel(replace(config, view_depth=False)).eval()
+    assert ModelPredictor("silent", silent).view_depth_scores(case, count) == {}
 
 
 def test_white_scores_what_the_pixels_say(rows: list[Row], collection: Collection, pairs: Pairs) -> None:

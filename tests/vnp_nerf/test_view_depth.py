@@ -15,6 +15,7 @@ from vnp_nerf.view_depth import (
     SURFACE_CHANNELS,
     DepthHead,
     ViewDepth,
+    offset_error,
     offset_likelihood,
     surface_features,
     true_offsets,
@@ -82,6 +83,14 @@ def test_the_likelihood_is_laplaces():
     expected = -torch.distributions.Laplace(offset, spread).log_prob(torch.where(known, truth, 0.0))[known]
     torch.testing.assert_close(offset_likelihood(ViewDepth(offset, spread), truth), expected.mean())
     assert offset_likelihood(ViewDepth(offset, spread), torch.full_like(truth, torch.inf)) == 0
+
+
+def test_the_error_is_the_mean_distance_where_something_is():
+    truth = torch.tensor([[0.5, torch.inf], [0.2, -0.1]])[None, None]
+    offset = torch.tensor([[0.4, 7.0], [0.6, -0.1]])[None, None]
+    guessed = ViewDepth(offset, torch.ones_like(offset))
+    assert offset_error(guessed, truth).item() == pytest.approx((0.1 + 0.4 + 0.0) / 3)
+    assert offset_error(guessed, torch.full_like(truth, torch.inf)).isnan()
 
 
 def test_points_are_told_how_far_behind_a_surface_they_lie_wherever_it_is():
