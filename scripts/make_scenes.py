@@ -47,6 +47,10 @@ class Common:
     """Of the cameras from the object, whose bounding ball has radius 1."""
     field_of_view: float = 30.0
     """Of the cameras, in degrees."""
+    aside: float = 0.0
+    """Angle by which each camera looks past the object's middle, to a random side of it, in degrees."""
+    roll: float = 0.0
+    """Greatest angle by which a camera is turned about the axis that it looks along, in degrees."""
     supersampling: int = 2
     """Rays a pixel along each axis."""
     depth: bool = False
@@ -58,7 +62,15 @@ class Common:
 
     def writer_config(self) -> WriterConfig:
         """The options above as the writer takes them."""
-        orbit = Orbit(self.views, self.distance, self.field_of_view, self.lowest, self.highest)
+        orbit = Orbit(
+            self.views,
+            self.distance,
+            self.field_of_view,
+            self.lowest,
+            self.highest,
+            self.aside,
+            self.roll,
+        )
         return WriterConfig(orbit, self.size, self.supersampling, self.depth, self.seed)
 
 

@@ -22,6 +22,7 @@ from vnp_nerf.culled_field import CulledField
 from vnp_nerf.image_metrics import FOREGROUND_ALPHA, foreground, over_white, picture_scores, shape_scores
 from vnp_nerf.pairs import READ_AS_IT_IS, Pairs, ScenePairs, paired_scenes
 from vnp_nerf.perceptual import Perceptual
+from vnp_nerf.perspective_crops import perspective_crops
 from vnp_nerf.protocol import SceneModel
 from vnp_nerf.radiance import RadianceField, RadianceModel
 from vnp_nerf.readers import Collection, ReadOptions
@@ -137,12 +138,14 @@ class ModelPredictor:
 
         `view_depth`: its error along the optical axis, in radii of the object's ball; `view_depth_nll`: the
         negative log-likelihood of the truth, nats a pixel. Nothing of a model that guesses no such depth, and
-        where the truth is not known.
+        where the truth is not known: of views that the model crops it is not.
         """
         model, truths = self.model, case.context_depths
         if truths is None or not count or not (isinstance(model, RadianceModel) and model.config.view_depth):
             return {}
         views = case.first_views(count).to(self.device)
+        if perspective_crops(views, model.config.canvas, model.config.context_crop) is not views:
+            return {}
         local = model.encode(views).local
         assert local is not None, "a model of views' depth reads feature maps"
         assert local.depth is not None, "a model of views' depth has guessed it"

@@ -29,6 +29,7 @@ from vnp_nerf.batches import TrainBatch
 from vnp_nerf.canvas import make_canvases
 from vnp_nerf.feature_planes import PlaneDecoder, read_planes
 from vnp_nerf.field_network import FieldNetwork
+from vnp_nerf.perspective_crops import perspective_crops
 from vnp_nerf.pixel_noise import NoiseHead
 from vnp_nerf.projected_features import ColourBlend, LocalMaps, ProjectedFeatures
 from vnp_nerf.projection import turn
@@ -136,24 +137,24 @@ class RadianceModel(nn.Module):
 
     def encode(self, views: Views) -> Encoded:
         """Everything that depends on the context views alone."""
-        views = views.or_padding(self.config.canvas)
+        config, readings = self.config, self.config.readings
+        views = perspective_crops(views.or_padding(config.canvas), config.canvas, config.context_crop)
         rotation = self.reading_rotation(views)
-        canvases = make_canvases(views, self.config.canvas)
-        hull = VisualHull.from_canvases(canvases, views) if self.config.carve else None
-        if self.config.mirror_views:
-            views = views.cat_views(reflected_views(views, self.config.mirror_axis))
-            canvases = make_canvases(views, self.config.canvas)
+        canvases = make_canvases(views, config.canvas)
+        hull = VisualHull.from_canvases(canvases, views) if config.carve else None
+        if config.mirror_views:
+            views = views.cat_views(reflected_views(views, config.mirror_axis))
+            canvases = make_canvases(views, config.canvas)
         pixels = pixel_channels(canvases, rotation)
         scales = None if self.unet is None else self.unet.read(pixels)
         tokens = self.tokens(pixels, canvases.filled, scales)
-        readings = self.config.readings
         local = None
         if "local" in readings:
-            count = views.mask.shape[1] * (self.config.canvas // self.config.patch) ** 2
+            count = views.mask.shape[1] * (config.canvas // config.patch) ** 2
             view_tokens = tokens.values[:, -count:]  # all but the encoder's null token
             unet_maps = None if self.unet is None or scales is None else self.unet.maps(scales, view_tokens)
             local = self.local.maps(pixels, view_tokens, views, canvases.scale, rotation, unet_maps)
-            if self.config.mirror_depth:
+            if config.mirror_depth:
                 assert local.depth is not None
                 local = replace(local, depth=local.depth.agreed(canvases.filled))
         return Encoded(

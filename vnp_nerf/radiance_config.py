@@ -40,6 +40,12 @@ class RadianceConfig:
     """Side of the square canvas that each context view is read at, pixels."""
     patch: int = 8
     """Side of a token's patch, canvas pixels."""
+    context_crop: float = 0.0
+    """How context views are framed: half of a picture's side over the radius of the outline of the object's
+    ball in it. Views of another framing are cropped to this one (`vnp_nerf.perspective_crops`); 0 reads
+    all views as they are. It is 1 of scenes whose ball is the one that just fits into their views, as it is
+    where no scene states another.
+    """
     encoder: EncoderConfig = field(
         default_factory=lambda: EncoderConfig(width=192, layers=4, heads=3, hidden=384)
     )
@@ -180,6 +186,10 @@ class RadianceConfig:
             raise ConfigError(
                 f"depth_weight is {self.depth_weight}, view_depth_weight {self.view_depth_weight} and "
                 f"depth_window {self.depth_window}: give weights of 0 or more, and a window above 0"
+            )
+        if not (self.context_crop == 0 or 1 <= self.context_crop < math.inf):
+            raise ConfigError(
+                f"context_crop is {self.context_crop}: give 0, or at least 1: less cuts the object's ball"
             )
         if not 0 <= self.ray_width < math.inf:
             raise ConfigError(f"ray_width is {self.ray_width}: give a width in model units, or 0")

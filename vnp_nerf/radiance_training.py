@@ -16,6 +16,7 @@ from vnp_core.errors import ConfigError
 from vnp_core.precision import quick_in_bfloat16
 from vnp_nerf.batches import TrainBatch
 from vnp_nerf.canvas import make_canvases
+from vnp_nerf.perspective_crops import perspective_crops
 from vnp_nerf.pixel_noise import (
     draw_spread,
     negative_log_likelihoods,
@@ -152,14 +153,20 @@ def view_depth_alone(model: "RadianceModel", views: Views) -> ViewDepth:
 def view_depth_loss(model: "RadianceModel", own: ViewDepth, batch: TrainBatch) -> Float[Tensor, ""]:
     """Mean negative log-likelihood of the true depth of the context views, not of their mirror images.
 
-    Raises `ConfigError` for a batch that came without depth.
+    Raises `ConfigError` for a batch that came without depth, or whose views are cropped.
     """
     if batch.context_depth is None:
         raise ConfigError(
             "view_depth_weight asks for the true depth of context views, and batches come without: set "
             "batches.depth to True (for scenes of 'make_scenes.py --depth'), or view_depth_weight to 0"
         )
-    canvases = make_canvases(batch.context, model.config.canvas)
+    config = model.config
+    if perspective_crops(batch.context, config.canvas, config.context_crop) is not batch.context:
+        raise ConfigError(
+            "view_depth_weight asks for the true depth of context views, and context_crop crops them: set "
+            "context_crop to 0, or view_depth_weight to 0"
+        )
+    canvases = make_canvases(batch.context, config.canvas)
     return offset_likelihood(own, true_offsets(batch.context_depth, batch.context, canvases))
 
 

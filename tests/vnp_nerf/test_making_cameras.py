@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import trimesh
 
 from vnp_core.errors import ConfigError
 from vnp_nerf.making.cameras import Orbit
@@ -40,6 +41,33 @@ def test_poses_depend_on_the_generator_alone():
     assert not np.array_equal(poses(3), poses(4))
 
 
+def test_cameras_look_aside_by_the_angle_and_roll_by_less_than_theirs():
+    straight, turned = poses(views=200), poses(views=200, aside=12, roll=30)
+    np.testing.assert_array_equal(turned[:, :, 3], straight[:, :, 3])
+    sideways, rolls = [], []
+    for before, after in zip(straight[:, :3, :3], turned[:, :3, :3], strict=True):
+        np.testing.assert_allclose(after.T @ after, np.eye(3), atol=1e-12)
+        assert np.linalg.det(after) == pytest.approx(1)
+        turn = before.T @ after
+        assert np.degrees(np.arccos(turn[2, 2])) == pytest.approx(12)
+        sideways.append(np.arctan2(turn[1, 2], turn[0, 2]))
+        # What is left once the shortest turn to where it looks is undone is about the optical axis.
+        axis = np.array([-turn[1, 2], turn[0, 2], 0]) / np.sin(np.radians(12))
+        shortest = trimesh.transformations.rotation_matrix(np.radians(12), axis)[:3, :3]
+        left = shortest.T @ turn
+        np.testing.assert_allclose(left[2], [0, 0, 1], atol=1e-9)
+        rolls.append(np.degrees(np.arctan2(left[1, 0], left[0, 0])))
+    assert 25 < np.abs(rolls).max() <= 30
+    assert np.histogram(sideways, 4, (-np.pi, np.pi))[0].min() > 25
+    assert np.histogram(rolls, 4, (-30, 30))[0].min() > 25
+
+
+def test_only_cameras_of_the_usual_framing_frame_the_usual_ball():
+    assert Orbit(views=7, lowest=0, highest=20).has_usual_framing
+    for other in ({"aside": 1.0}, {"roll": 1.0}, {"distance": 5.0}, {"field_of_view": 40.0}):
+        assert not Orbit(**other).has_usual_framing
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -48,6 +76,8 @@ def test_poses_depend_on_the_generator_alone():
         ({"field_of_view": 0.0}, "field_of_view is 0.0"),
         ({"lowest": 50.0, "highest": 10.0}, "elevations run from 50.0 to 10.0"),
         ({"highest": 90.0}, "elevations run from -10.0 to 90.0"),
+        ({"aside": 90.0}, "look 90.0 degrees aside"),
+        ({"roll": -1.0}, "rolled by up to -1.0"),
     ],
 )
 def test_impossible_orbits_are_refused(options, text):

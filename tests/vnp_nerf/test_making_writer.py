@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from PIL import Image
 
@@ -10,6 +11,7 @@ from vnp_nerf.making.cameras import Orbit
 from vnp_nerf.making.meshes import load_source
 from vnp_nerf.making.shapes import ShapeSource, load_shape
 from vnp_nerf.making.writer import WriterConfig, write_category
+from vnp_nerf.readers import open_scene
 
 CONFIG = WriterConfig(orbit=Orbit(views=3), size=16)
 SPLITS = {"train": ["chair-a", "chair-b"], "test": ["chair-c"]}
@@ -44,6 +46,26 @@ def test_layout_is_that_of_learned_init(tmp_path):
         with Image.open(scene / frame["file_path"]) as picture:
             assert (picture.mode, picture.size) == ("RGBA", (16, 16))
             assert 10 < np.asarray(picture)[..., 3].sum() / 255 < 240
+
+
+def test_scenes_of_any_framing_have_one_frame(tmp_path):
+    """The ball that just fits into the usual views is stated where the cameras are others."""
+    write(tmp_path / "usual")
+    orbit = Orbit(views=3, field_of_view=50, distance=6, aside=10, roll=20)
+    write(tmp_path / "other", WriterConfig(orbit=orbit, size=16))
+    usual, other = (open_scene(tmp_path / name / "chairs" / "chair-a") for name in ("usual", "other"))
+    assert "bounding_radius" not in json.loads((usual.path / "transforms.json").read_text())
+    assert other.frame.scale == pytest.approx(usual.frame.scale, rel=1e-6)
+    torch.testing.assert_close(other.frame.translation, usual.frame.translation)
+    with pytest.raises(OutputExistsError, match=r"bounding_radius: 1\.03\d+ there, None now"):
+        write(tmp_path / "other")
+
+
+def test_collections_of_before_cameras_could_look_aside_are_resumed(tmp_path):
+    write(tmp_path)
+    told = json.loads((tmp_path / "chair_making.json").read_text())
+    assert not {"aside", "roll"} & set(told["orbit"])
+    assert write(tmp_path).present == ("chair-a", "chair-b", "chair-c")
 
 
 def test_same_seed_gives_the_same_bytes_whatever_the_number_of_processes(tmp_path):

@@ -24,12 +24,13 @@ from PIL import Image
 
 from vnp_core.errors import ConfigError, DataError, OutputExistsError
 from vnp_core.whole_files import move_whole, write_whole
-from vnp_nerf.making.cameras import Orbit
+from vnp_nerf.making.cameras import BALL_RADIUS, Orbit
 from vnp_nerf.making.mesh import Mesh
 from vnp_nerf.making.renderer import Renderer, import_open3d
 from vnp_nerf.making.workers import run_jobs
 
 FORMAT_VERSION = 1
+_NEWER = ("aside", "roll")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,10 @@ def write_category(
     root.mkdir(parents=True, exist_ok=True)
     stem = root / category.removesuffix("s")
     settings = stem.with_name(stem.name + "_making.json")
-    _keep_settings(settings, {**asdict(config), **making})
+    told = asdict(config)
+    # Collections that were begun before cameras could look aside tell of neither.
+    told["orbit"] = {name: value for name, value in told["orbit"].items() if value or name not in _NEWER}
+    _keep_settings(settings, {**told, **_stated_ball(config.orbit), **making})
     ids = [identity for members in splits.values() for identity in members]
     gone = {identity for members in _listed(root, category).values() for identity in members} - {*ids}
     if gone:
@@ -204,12 +208,20 @@ def write_scene(job: SceneJob) -> None:
         head: dict[str, Any] = {"camera_angle_x": angle, "w": config.size, "h": config.size}
         if config.depth:
             head["depth_scale"] = depth_scale
+        head |= _stated_ball(config.orbit)
         write_json(unfinished / "transforms.json", {**head, "frames": frames})
         if job.folder.exists():
             shutil.rmtree(job.folder)
         move_whole(unfinished, job.folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _stated_ball(orbit: Orbit) -> dict[str, Any]:
+    """What scenes state of the object's ball: nothing where it is the one that just fits into the views."""
+    if orbit.has_usual_framing:
+        return {}
+    return {"bounding_centre": [0.0, 0.0, 0.0], "bounding_radius": BALL_RADIUS}
 
 
 def scene_generator(seed: int, identity: str) -> np.random.Generator:
