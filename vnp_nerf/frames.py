@@ -1,5 +1,6 @@
 """The model's frame: where an object's bounding ball lies, and the similarity that makes it the unit ball."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,10 @@ from torch import Tensor
 from vnp_core.errors import CameraError, SceneError, ViewCountError
 from vnp_nerf.cameras import ROTATION_TOLERANCE, Cameras
 
+BALL_ROOM = 4 * math.sin(math.radians(15))
+"""By how much the ball that just fits into the views of `make_scenes.py`, 30 degrees wide and four radii
+away, reaches further than the object in it.
+"""
 _PARALLEL_AXES = 1e-4
 """Mean squared sine between optical axes below which their nearest point is noise: half a degree or so."""
 

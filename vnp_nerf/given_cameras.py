@@ -12,6 +12,7 @@ from torch import Tensor
 from vnp_core.errors import CameraError, ConfigError, SceneError, ViewCountError
 from vnp_nerf.cameras import Cameras
 from vnp_nerf.frames import Similarity, axes_centre, ball_frame, inscribed_radius, upright_rotation
+from vnp_nerf.outlines import Mask, outline_ball
 
 GivenNumbers = np.ndarray | Tensor | Sequence[Any] | float
 """Numbers in an array, a tensor, nested lists, or a single one."""
@@ -61,17 +62,21 @@ def object_frame(
     frame: Literal["capture", "canonical"] = "capture",
     centre: Sequence[float] | None = None,
     radius: float | None = None,
+    masks: Sequence[Mask] = (),
 ) -> Similarity:
     """World to model: where the object's ball is, and what is up.
 
     frame: as in `ReadOptions`: 'canonical' says that the world's origin is the object's centre and z is up;
-    'capture' finds both from two or more cameras. centre, radius: of the ball that holds the object, in the
-    poses' unit of length, where they are known. Raises `ViewCountError` or `CameraError` where the ball can
-    not be found.
+    'capture' finds both from two or more cameras, and the ball from their pictures' masks, if given. centre,
+    radius: of the ball that holds the object, in the poses' unit of length, where they are known. Raises
+    `ViewCountError` or `CameraError` where the ball can not be found.
     """
     if frame not in ("capture", "canonical"):
         raise ConfigError(f"frame is {frame!r}; it must be 'capture' or 'canonical'.")
     capture = frame == "capture"
+    if radius is not None and not 0 < radius < math.inf:
+        raise SceneError(f"radius is {radius!r}; give the ball's radius as a positive number.")
+    place = None
     if centre is not None:
         place = _tensor(centre, "centre")
         if place.shape != (3,) or not bool(place.isfinite().all()):
@@ -84,12 +89,12 @@ def object_frame(
             "object's ball in the poses' units; or frame='canonical' if the object stands upright, z up, at "
             "the origin."
         )
-    else:
-        place = axes_centre(cameras)
-    if radius is not None and not 0 < radius < math.inf:
-        raise SceneError(f"radius is {radius!r}; give the ball's radius as a positive number.")
-    size = inscribed_radius(cameras, place) if radius is None else float(radius)
-    return ball_frame(place, size, upright_rotation(cameras) if capture else None)
+    shown = outline_ball(cameras, masks, place) if capture and masks else None
+    if place is None:
+        place = axes_centre(cameras) if shown is None else shown[0]
+    if radius is None:
+        radius = inscribed_radius(cameras, place) if shown is None else shown[1]
+    return ball_frame(place, float(radius), upright_rotation(cameras) if capture else None)
 
 
 def camera_poses(given: GivenNumbers) -> Float[Tensor, "V 3 4"]:

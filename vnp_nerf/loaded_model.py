@@ -109,20 +109,16 @@ class LoadedModel:
             _check_count(len(pictures), len(poses))
             sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
             posed = pinhole_cameras(poses, sizes, **lens)
-        return self._inferred(pictures, posed, object_frame(posed, frame or "capture", centre, radius))
+        _check_sizes(pictures, posed)
+        masks = [torch.from_numpy(picture[..., 3] >= 128) for picture in pictures]
+        place_of_it = object_frame(posed, frame or "capture", centre, radius, masks)
+        return self._inferred(pictures, posed, place_of_it)
 
     @torch.no_grad()
     def _inferred(
         self, pictures: list[UInt8[np.ndarray, "H W 4"]], cameras: Cameras, frame: Similarity
     ) -> InferredField:
-        _check_count(len(pictures), len(cameras))
-        for number, (picture, size) in enumerate(zip(pictures, cameras.sizes.tolist(), strict=True)):
-            if list(picture.shape[:2]) != size:
-                raise PictureError(
-                    f"picture {number} has {picture.shape[0]} x {picture.shape[1]} pixels (height x width), "
-                    f"but its camera says {size[0]} x {size[1]}; give cameras.scaled_to(height, width), or "
-                    f"the pictures that the cameras were made for."
-                )
+        _check_sizes(pictures, cameras)
         if all(picture[..., 3].min() == 255 for picture in pictures):
             warnings.warn(
                 "no picture has an alpha channel or a mask, so all of their background counts as the object; "
@@ -157,6 +153,17 @@ def load(
 def _check_count(pictures: int, cameras: int) -> None:
     if cameras != pictures:
         raise CameraError(f"{pictures} pictures came with {cameras} cameras; each needs its own.")
+
+
+def _check_sizes(pictures: Sequence[UInt8[np.ndarray, "H W 4"]], cameras: Cameras) -> None:
+    _check_count(len(pictures), len(cameras))
+    for number, (picture, size) in enumerate(zip(pictures, cameras.sizes.tolist(), strict=True)):
+        if list(picture.shape[:2]) != size:
+            raise PictureError(
+                f"picture {number} has {picture.shape[0]} x {picture.shape[1]} pixels (height x width), "
+                f"but its camera says {size[0]} x {size[1]}; give cameras.scaled_to(height, width), or "
+                f"the pictures that the cameras were made for."
+            )
 
 
 def _refuse(what: str, **given: Any) -> None:

@@ -12,7 +12,6 @@ from functools import reduce
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from einops import reduce as pooled
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,15 +20,18 @@ from vnp_nerf.views import Views, premultiply
 
 _WIDEST = 1.0
 """Largest tangent of half a crop's field of view: a camera so near to the object keeps its picture."""
+_MOST = 1024
+"""Pixels a side of a crop, at most."""
 _SAME = 1.0
-"""A crop whose corners lie within so many of its pixels of the whole picture's is not made."""
+"""A crop whose corners lie within so many of its least pixels of the whole picture's is not made."""
 
 
 def perspective_crops(views: Views, side: int, margin: float) -> Views:
-    """The same views, those of another framing cropped to `side` x `side` pixels.
+    """The same views, those of another framing cropped to a square about the object's ball.
 
-    margin: half of the crop's side over the radius of the ball's outline in it; 0 changes nothing. If no view
-    is changed, what is returned is `views` itself. A view stays as it is where its crop would show what the
+    side: pixels of a crop's side, at least; it has as many as the picture has there, up to 1,024. margin:
+    half of the crop's side over the radius of the ball's outline in it; 0 changes nothing. If no view is
+    changed, what is returned is `views` itself. A view stays as it is where its crop would show what the
     picture does not: where the crop reaches beyond the picture, unless all along the picture's border there
     is background, as there is beyond then.
     """
@@ -97,27 +99,32 @@ def _seen_by(
 def _crop(view: Views, camera: Views) -> Views | None:
     """What the camera sees of a single view; None where that is more than the view shows."""
     height, width = view.sizes[0, 0].tolist()
-    side = camera.rgba.shape[-1]
-    corners = side * camera.intrinsics.new_tensor([[[[0.0, 0], [0, 1], [1, 0], [1, 1]]]])
+    least = camera.rgba.shape[-1]
+    corners = least * camera.intrinsics.new_tensor([[[[0.0, 0], [0, 1], [1, 0], [1, 1]]]])
     there, depth = _seen_by(view, camera, corners)
     inside = (depth > 0).all() & (there >= 0).all() & (there <= there.new_tensor([width, height])).all()
     rgba = premultiply(view.rgba[0, 0, :, :height, :width])
     edges = torch.cat([rgba[3, 0], rgba[3, -1], rgba[3, :, 0], rgba[3, :, -1]])
     if not bool(inside | (edges == 0).all()):
         return None
-    # Pixels of the crop are rays, one or a few, through the picture, which is first made so much smaller that
-    # none of its pixels lies between two rays.
+    # As many pixels as the picture has there: the canvas makes them fewer, but colours are looked up in all.
     ratio = (view.intrinsics[..., :2].max() / camera.intrinsics[..., 0]).item()
-    factor = max(1, int(ratio / 2))
+    side = min(max(round(least * ratio), least), max(least, _MOST))
+    lens = camera.intrinsics * (side / least)
+    factor = max(1, int(least * ratio / side))
     picture = F.avg_pool2d(rgba[None], factor, ceil_mode=True)
-    across = max(1, round(ratio / factor))
-    pixels = pixel_centres(across * side, across * side, rgba.device) / across
-    there, depth = _seen_by(view, camera, rearrange(pixels, "P Q xy -> 1 1 (P Q) xy"))
+    pixels = rearrange(pixel_centres(side, side, rgba.device), "P Q xy -> 1 1 (P Q) xy")
+    there, depth = _seen_by(view, replace(camera, intrinsics=lens), pixels)
     shape = factor * there.new_tensor([picture.shape[-1], picture.shape[-2]])
     grid = torch.where((depth > 0)[..., None], 2 * there / shape - 1, 2.0)
-    grid = rearrange(grid, "1 1 (P Q) xy -> 1 P Q xy", P=across * side)
-    rays = F.grid_sample(picture, grid, padding_mode="zeros", align_corners=False)
-    mixed = pooled(rays, "1 C (h p) (w q) -> 1 1 C h w", "mean", p=across, q=across)
-    alpha = mixed[:, :, 3:].clamp(0, 1)
-    colour = (mixed[:, :, :3] / alpha.clamp_min(1e-6) * (alpha > 0)).clamp(0, 1)
-    return replace(camera, rgba=torch.cat([colour, alpha], dim=2))
+    grid = rearrange(grid, "1 1 (P Q) xy -> 1 P Q xy", P=side)
+    seen = F.grid_sample(picture, grid, padding_mode="zeros", align_corners=False)[None]
+    alpha = seen[:, :, 3:].clamp(0, 1)
+    colour = (seen[:, :, :3] / alpha.clamp_min(1e-6) * (alpha > 0)).clamp(0, 1)
+    return Views(
+        rgba=torch.cat([colour, alpha], dim=2),
+        camera_to_world=camera.camera_to_world,
+        intrinsics=lens,
+        sizes=torch.full_like(camera.sizes, side),
+        mask=camera.mask,
+    )

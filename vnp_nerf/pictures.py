@@ -110,6 +110,17 @@ class PictureSource:
     lens: Lens | None = None
     white_is_empty: bool = False
 
+    @property
+    def may_be_cut_out(self) -> bool:
+        """Whether there may be background: by its mask, its options, and its file's header."""
+        if self.mask is not None or self.white_is_empty:
+            return True
+        try:
+            with _open(self.path) as picture:
+                return "A" in picture.getbands() or "transparency" in picture.info
+        except PictureError:
+            return False
+
     def load(self, height: int, width: int) -> UInt8[np.ndarray, "H W 4"]:
         """The pixels, undistorted, then shrunk to height x width by area averages weighted with alpha.
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vnp_core.errors import CameraError, ConfigError, SceneError, ViewCountError
-from vnp_nerf.cameras import Cameras, orbit_cameras
+from vnp_nerf.cameras import Cameras, orbit_cameras, picture_rays
+from vnp_nerf.frames import BALL_ROOM
 from vnp_nerf.given_cameras import object_frame, pinhole_cameras
 
 SIZE = (30, 40)
@@ -88,6 +89,25 @@ def test_the_ball_is_found_where_the_cameras_look(orbit: Cameras):
     at_origin = object_frame(orbit[0], "canonical")
     assert torch.equal(at_origin.rotation, torch.eye(3, dtype=torch.float64))
     assert not at_origin.translation.any()
+
+
+def test_masks_tell_the_ball_where_the_cameras_look_past_it(orbit: Cameras):
+    """A ball of radius .3 beside the point that all cameras look at."""
+    around, centre = orbit_cameras(12, 3.0, 20.0, 50.0, 96, 96), torch.tensor([0.3, 0.2, 0.1])
+    masks = []
+    for pose, lens in zip(around.camera_to_world, around.intrinsics, strict=True):
+        origins, directions = picture_rays(pose, lens, 96, 96)
+        masks.append(torch.linalg.cross(origins - centre, directions).norm(dim=-1) < 0.3)
+    frame = object_frame(around, masks=masks)
+    assert frame.apply(centre[None]).norm() < 0.05
+    assert 1 / frame.scale == pytest.approx(0.3 * BALL_ROOM, rel=0.03)
+    assert object_frame(around).apply(centre[None]).norm() > 0.2
+    about = object_frame(around, centre=(0.3, 0.2, 0.1), masks=masks)
+    assert about.apply(centre[None]).norm() < 1e-6
+    assert 1 / about.scale == pytest.approx(0.3 * BALL_ROOM, rel=0.03)
+    stated = object_frame(around, centre=(0, 0, 0), radius=0.5, masks=masks)
+    assert stated.scale == 2
+    assert object_frame(around, "canonical", masks=masks).scale == object_frame(around, "canonical").scale
 
 
 def test_one_capture_camera_needs_the_ball_and_a_ball_needs_numbers(orbit: Cameras):

@@ -44,11 +44,13 @@ def retaken(views: Views, height: int, width: int, focal: float, turn: torch.Ten
     )
 
 
-def same_cameras(found: Views, wanted: Views) -> None:
+def same_cameras(found: Views, wanted: Views, sides: int | None = None) -> None:
+    """But for the number of pixels: `sides` a side, or those of the wanted ones."""
     torch.testing.assert_close(found.camera_to_world, wanted.camera_to_world, atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.intrinsics, wanted.intrinsics, atol=1e-3, rtol=1e-5)
-    assert torch.equal(found.sizes, wanted.sizes)
     assert torch.equal(found.mask, wanted.mask)
+    assert set(found.sizes.flatten().tolist()) == {sides or SIDE}
+    scale = (sides or SIDE) / SIDE
+    torch.testing.assert_close(found.intrinsics, scale * wanted.intrinsics, atol=2e-3, rtol=1e-5)
 
 
 def test_views_of_the_wanted_framing_are_left_alone():
@@ -77,44 +79,43 @@ def test_a_picture_that_lies_somewhere_on_a_larger_one_is_found_again():
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "focal", "turn"),
+    ("height", "width", "focal", "turn", "side"),
     [
-        (384, 512, 300.0, turned(0, (1, 0, 0))),  # wide
-        (384, 512, 300.0, turned(14, (1, 2, 0))),  # and aside
-        (256, 256, 470.0, turned(70, (0, 0, 1))),  # aslant
-        (512, 384, 300.0, turned(12, (2, 1, 0)) @ turned(-140, (0, 0, 1))),  # all of it, upside down
-        (48, 48, 45.0, turned(5, (0, 1, 0))),  # of fewer pixels than the crop
+        (384, 512, 300.0, turned(0, (1, 0, 0)), 161),  # wide
+        (384, 512, 300.0, turned(14, (1, 2, 0)), 161),  # and aside
+        (256, 256, 470.0, turned(70, (0, 0, 1)), 253),  # aslant
+        (512, 384, 300.0, turned(12, (2, 1, 0)) @ turned(-140, (0, 0, 1)), 161),  # all of it, upside down
+        (48, 48, 45.0, turned(5, (0, 1, 0)), SIDE),  # of fewer pixels than a crop has at least
+        (2600, 2600, 4000.0, turned(3, (0, 1, 0)), 1024),  # of more than it has at most
     ],
 )
 def test_crops_are_what_a_camera_that_looks_straight_would_see(
-    height: int, width: int, focal: float, turn: torch.Tensor
+    height: int, width: int, focal: float, turn: torch.Tensor, side: int
 ):
-    """Oracle: the sphere in closed form, means over 8 x 8 rays a pixel."""
-    views = sphere_views(3)
-    taken = retaken(views, height, width, focal, turn)
-    found = perspective_crops(taken, SIDE, MARGIN)
-    same_cameras(found, views)
-    fine = retaken(views, 8 * SIDE, 8 * SIDE, 8 * SIDE * 1.86, turned(0, (1, 0, 0)))
-    truth = fine.shrunk(8)
+    """Oracle: the sphere in closed form, means over 4 x 4 rays a pixel."""
+    views = sphere_views(1)
+    found = perspective_crops(retaken(views, height, width, focal, turn), SIDE, MARGIN)
+    same_cameras(found, views, side)
+    truth = retaken(views, 4 * side, 4 * side, 4 * side * 1.86, turned(0, (1, 0, 0))).shrunk(4)
     error = (premultiply(found.rgba) - premultiply(truth.rgba)).abs()
-    coarse = focal < SIDE * 1.86
-    inside = truth.rgba[:, :, 3] == 1
-    assert error.mean() < (0.03 if coarse else 0.006)
-    assert error.amax(2)[inside & (found.rgba[:, :, 3] == 1)].max() < 0.04
+    assert error.mean() < 0.3 / side if side > SIDE else 0.03
+    inside = (truth.rgba[:, :, 3] == 1) & (found.rgba[:, :, 3] == 1)
+    assert inside.float().mean() > 0.15
+    assert error.amax(2)[inside].max() < 2.5 / side
 
 
 def test_a_crop_beyond_the_picture_is_made_where_the_border_is_background():
     views = sphere_views(1)
     aside = retaken(views, 64, 64, 64 * 1.86, turned(4, (0, 1, 0)))  # cuts the ball, and not the sphere
     assert aside.rgba[0, 0, 3].sum() > 0
-    same_cameras(perspective_crops(aside, SIDE, MARGIN), views)
+    same_cameras(perspective_crops(aside, SIDE, MARGIN), views, 64)
     further = retaken(views, 64, 64, 64 * 1.86, turned(9, (0, 1, 0)))  # cuts the sphere as well
     assert perspective_crops(further, SIDE, MARGIN) is further
     whole = retaken(views, 200, 200, 200.0, turned(4, (0, 1, 0)))  # without a mask, all of the ball in it
     whole.rgba[:, :, 3] = 1
     found = perspective_crops(whole, SIDE, MARGIN)
-    same_cameras(found, views)
-    torch.testing.assert_close(found.rgba[:, :, 3], torch.ones(1, 1, SIDE, SIDE))
+    same_cameras(found, views, 108)
+    torch.testing.assert_close(found.rgba[:, :, 3], torch.ones(1, 1, 108, 108))
     unmasked = dataclasses.replace(aside, rgba=aside.rgba.clone())
     unmasked.rgba[:, :, 3] = 1
     assert perspective_crops(unmasked, SIDE, MARGIN) is unmasked
@@ -137,8 +138,9 @@ def test_each_view_of_a_batch_is_cropped_by_itself():
     assert torch.equal(found.mask, mixed.mask)
     for place in range(3):
         crop = found.select_scenes([0]).select_views([2 + place])
-        assert torch.equal(crop.rgba[..., :SIDE, :SIDE], alone.rgba[:, place : place + 1])
-        assert crop.sizes[0, 0].tolist() == [SIDE, SIDE]
+        side = alone.rgba.shape[-1]
+        assert torch.equal(crop.rgba[..., :side, :side], alone.rgba[:, place : place + 1])
+        assert crop.sizes[0, 0].tolist() == [side, side]
     kept = found.select_views([0, 1])
     assert torch.equal(kept.rgba[..., :SIDE, :SIDE], mixed.select_views([0, 1]).rgba[..., :SIDE, :SIDE])
     assert torch.equal(kept.camera_to_world, mixed.select_views([0, 1]).camera_to_world)
@@ -146,7 +148,7 @@ def test_each_view_of_a_batch_is_cropped_by_itself():
 
 @torch.no_grad()
 def test_a_field_does_not_depend_on_where_its_views_are_aimed():
-    model = sphere_model(context_crop=MARGIN, mirror_views=True, frame="canonical")
+    model = sphere_model(context_crop=MARGIN, carve=False, mirror_views=True, frame="canonical")
     views = sphere_views(2)
     taken = retaken(views, 512, 512, 400.0, turned(10, (1, 2, 0)) @ turned(30, (0, 0, 1)))
     points = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) - 0.5

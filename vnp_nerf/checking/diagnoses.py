@@ -9,8 +9,9 @@ import torch
 from vnp_core.errors import CameraError, PictureError, SceneError, ViewCountError
 from vnp_nerf.cameras import Cameras, opengl_from_opencv
 from vnp_nerf.checking.capture import Capture
-from vnp_nerf.checking.silhouettes import compare, disagreement, is_whole, object_points, outline_reach
+from vnp_nerf.checking.silhouettes import compare, disagreement
 from vnp_nerf.frames import axes_centre
+from vnp_nerf.outlines import is_whole, object_points, outline_ball, outline_reach
 
 _AGREES = 0.03
 """Outlines of right poses differ by less than this share of their width: two pixels or so."""
@@ -197,8 +198,9 @@ def _box(capture: Capture) -> Iterator[Diagnosis]:
         # Seen from one side, the masks leave room in front of the object and behind it: that is no finding.
         yield from _depths(capture, world[reaches <= _BOX])
         return
-    middle = (world.amax(0) + world.amin(0)) / 2
-    radius = float((world - middle).norm(dim=-1).max())
+    ball = outline_ball(capture.cameras, capture.masks)
+    assert ball is not None, "masks show points of the object"
+    middle, radius = ball
     off = float(scene.frame.apply(middle[None]).norm())
     known = f"bounding_centre {[round(x, 3) for x in middle.tolist()]} and bounding_radius {radius:.3g}"
     advice = f"State in transforms.json, in the units of its poses: {known}"

@@ -15,8 +15,9 @@ from vnp_core.errors import CameraError, ViewCountError
 from vnp_nerf.cameras import Cameras, pixel_rays, project
 from vnp_nerf.checking.capture import Capture
 from vnp_nerf.checking.diagnoses import Diagnosis
-from vnp_nerf.checking.silhouettes import Pair, baseline_axes, compare, object_points
+from vnp_nerf.checking.silhouettes import Pair, baseline_axes, compare
 from vnp_nerf.frames import axes_centre
+from vnp_nerf.outlines import object_points
 
 WIDTH = 1080
 _GAP, _TEXT = 12, 14

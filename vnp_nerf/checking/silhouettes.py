@@ -1,4 +1,4 @@
-"""What outlines say about cameras: they must touch the same epipolar planes, and leave room for an object.
+"""What outlines say about cameras: they must touch the same epipolar planes.
 
 A plane through two cameras' centres that just touches the object touches its outline in both pictures. So the
 planes about the baseline that meet the one mask are those that meet the other, and no points need be matched.
@@ -9,21 +9,18 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from vnp_core.errors import CameraError, ViewCountError
-from vnp_nerf.cameras import Cameras, picture_rays, project
-from vnp_nerf.frames import axes_centre, inscribed_radius
-
-Mask = Bool[Tensor, "H W"]
+from vnp_nerf.cameras import Cameras
+from vnp_nerf.frames import axes_centre
+from vnp_nerf.outlines import Mask, is_whole, outline_rays
 
 _ANGLES = (10.0, 150.0)
 """Degrees between two optical axes for the pair to say something."""
 _ONE_SPOT = 0.01
 """Cameras that lie closer together, in distances to what they look at, stand on one spot."""
-_CELLS = 40
-"""Cells a side of the grid that the object is looked for on."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,6 @@ class Pair:
     error: float
 
 
-def is_whole(mask: Mask) -> bool:
-    """Whether there is an object, and the picture's border does not cut it."""
-    border = mask[0].any() | mask[-1].any() | mask[:, 0].any() | mask[:, -1].any()
-    return bool(mask.any() & ~border)
-
-
 def baseline_axes(cameras: Cameras, first: int, second: int, centre: Tensor) -> Float[Tensor, "3 3"]:
     """Rows: along the baseline, from it towards the object's centre, and across both; float64."""
     start, end = cameras.positions[[first, second]].double()
@@ -61,14 +52,6 @@ def baseline_axes(cameras: Cameras, first: int, second: int, centre: Tensor) -> 
     towards = centre - start
     towards = torch.nn.functional.normalize(towards - (towards @ along) * along, dim=0)
     return torch.stack([along, towards, torch.linalg.cross(along, towards)])
-
-
-def outline_rays(camera: Cameras, mask: Mask) -> Float[Tensor, "N 3"]:
-    """Directions, float64, through the pixels of a mask that have a neighbour outside of it."""
-    height, width = camera.sizes[0].tolist()
-    _, directions = picture_rays(camera.camera_to_world[0], camera.intrinsics[0], height, width)
-    outside = torch.nn.functional.max_pool2d(1 - mask.float()[None], kernel_size=3, stride=1, padding=1)[0]
-    return directions[mask & (outside > 0)].double()
 
 
 def plane_range(rays: Float[Tensor, "N 3"], axes: Float[Tensor, "3 3"]) -> PlaneRange | None:
@@ -114,42 +97,3 @@ def disagreement(cameras: Cameras, masks: Sequence[Mask] | None) -> float:
         return float("inf")
     pairs = compare(cameras, masks, centre) if masks is not None else []
     return float(torch.tensor([pair.error for pair in pairs]).median()) if pairs else 0.0
-
-
-def outline_reach(cameras: Cameras, masks: Sequence[Mask]) -> float:
-    """How far from the origin of the cameras' world the object reaches at least: the greatest distance at
-    which a ray through an outline passes it.
-
-    Where views stand all around that is how far it reaches. From one side alone masks leave open how deep an
-    object is, and this says no more than they do.
-    """
-    furthest = 0.0
-    for place, mask in enumerate(masks):
-        rays = outline_rays(cameras[place], mask)
-        position = cameras.positions[place].double()
-        if len(rays):
-            furthest = max(
-                furthest, float(torch.linalg.cross(position.expand_as(rays), rays).norm(dim=-1).max())
-            )
-    return furthest
-
-
-def object_points(cameras: Cameras, masks: Sequence[Mask]) -> Float[Tensor, "N 3"]:
-    """Points, in the cameras' world, that all masks show to be the object's; they may be none.
-
-    They are looked for where the cameras look. Raises `CameraError` or `ViewCountError` where there is no
-    such place.
-    """
-    centre = axes_centre(cameras)
-    reach = inscribed_radius(cameras, centre) * 1.1
-    ticks = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) * (2 * reach / _CELLS) - reach
-    grid = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1).reshape(-1, 3) + centre
-    points = grid.float()
-    for pose, lens, mask in zip(cameras.camera_to_world, cameras.intrinsics, masks, strict=True):
-        pixels, depth = project(points, pose, lens)
-        columns, rows = pixels.floor().long().unbind(-1)
-        height, width = mask.shape
-        inside = (depth > 0) & (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-        seen = mask[rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
-        points = points[inside & seen]
-    return points

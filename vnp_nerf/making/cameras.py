@@ -100,6 +100,3 @@ def _about_x(angles: Float64[np.ndarray, "V"]) -> Float64[np.ndarray, "V 3 3"]:
 
 
 _AS_USUAL = Orbit()
-BALL_RADIUS = float(_AS_USUAL.distance * np.sin(np.radians(_AS_USUAL.field_of_view / 2)))
-"""Of the ball that just fits into the default cameras' views. Scenes of other cameras state it: then objects
-are equally large in the model's frame, whatever took their pictures."""

@@ -24,7 +24,8 @@ from PIL import Image
 
 from vnp_core.errors import ConfigError, DataError, OutputExistsError
 from vnp_core.whole_files import move_whole, write_whole
-from vnp_nerf.making.cameras import BALL_RADIUS, Orbit
+from vnp_nerf.frames import BALL_ROOM
+from vnp_nerf.making.cameras import Orbit
 from vnp_nerf.making.mesh import Mesh
 from vnp_nerf.making.renderer import Renderer, import_open3d
 from vnp_nerf.making.workers import run_jobs
@@ -218,10 +219,12 @@ def write_scene(job: SceneJob) -> None:
 
 
 def _stated_ball(orbit: Orbit) -> dict[str, Any]:
-    """What scenes state of the object's ball: nothing where it is the one that just fits into the views."""
+    """What scenes state of the object's ball: nothing where it is the one that just fits into the views. So
+    objects are equally large in the model's frame, whatever took their pictures.
+    """
     if orbit.has_usual_framing:
         return {}
-    return {"bounding_centre": [0.0, 0.0, 0.0], "bounding_radius": BALL_RADIUS}
+    return {"bounding_centre": [0.0, 0.0, 0.0], "bounding_radius": BALL_ROOM}
 
 
 def scene_generator(seed: int, identity: str) -> np.random.Generator:

@@ -14,6 +14,7 @@ from vnp_core.errors import CameraError, ConfigError, PictureError, SceneError
 from vnp_core.whole_files import read_bounded
 from vnp_nerf.cameras import Cameras
 from vnp_nerf.frames import axes_centre, ball_frame, inscribed_radius, upright_rotation
+from vnp_nerf.outlines import Mask, outline_ball
 from vnp_nerf.pictures import MAX_PIXELS, PictureSource
 from vnp_nerf.scene import Scene
 
@@ -23,6 +24,10 @@ SPLITS = ("train", "val", "test")
 LEARNED_INIT_DEPTHS = (2.0, 6.0)
 """Near and far of the Learned-Init ShapeNet scenes, whose files do not say them."""
 
+_OUTLINES = 12
+"""Views, evenly spread, whose outlines tell where an object is."""
+_OUTLINE_SIDE = 128
+"""Longer side that their pictures are shrunk to, pixels."""
 _NEAREST_IN_RADII = 0.05
 """Near for a camera inside the ball, in ball radii: it must stay positive."""
 
@@ -35,6 +40,10 @@ class ReadOptions:
     """Whose the file's origin and axes are: canonical, the object's own (ShapeNet, SRN, Blender); capture,
     arbitrary, so that centre and upright are found from the cameras (COLMAP); auto, by the format.
     """
+    ball: Literal["auto", "cameras", "outlines"] = "auto"
+    """What tells the object's ball where the file does not state it: cameras, of which it just fits into the
+    views; outlines, by the pictures' masks or alpha; auto, outlines of a capture that has them, else cameras.
+    """
     max_size: int | None = None
     """Pictures with a longer side than so many pixels are shrunk to it; never, if not given."""
     white_is_empty: bool = False
@@ -45,6 +54,8 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.frame not in ("auto", "canonical", "capture"):
             raise ConfigError(f"frame is {self.frame!r}; it must be auto, canonical or capture.")
+        if self.ball not in ("auto", "cameras", "outlines"):
+            raise ConfigError(f"ball is {self.ball!r}; it must be auto, cameras or outlines.")
         if self.max_size is not None and self.max_size < 1:
             raise ConfigError(f"max_size is {self.max_size}; it must be a positive number of pixels.")
 
@@ -137,15 +148,12 @@ def build_scene(
         check_links(_files(pictures), path.parent if path.suffix == ".json" else path)
 
     is_canonical = canonical if options.frame == "auto" else options.frame == "canonical"
-    if stated.centre is not None:
-        centre = torch.tensor(stated.centre, dtype=torch.float64)
-    else:
-        centre = torch.zeros(3, dtype=torch.float64) if is_canonical else axes_centre(cameras, str(path))
-    radius = stated.radius if stated.radius is not None else inscribed_radius(cameras, centre)
-    rotation = None if is_canonical or keep_axes else upright_rotation(cameras)
-    near, far = _depth_bounds(cameras, centre, radius, stated, learned_init=is_canonical, where=str(path))
     if options.white_is_empty:
         pictures = [replace(picture, white_is_empty=True) for picture in pictures]
+    wanted = "cameras" if is_canonical and options.ball == "auto" else options.ball
+    centre, radius = _ball(cameras, pictures, stated, wanted, canonical=is_canonical, where=str(path))
+    rotation = None if is_canonical or keep_axes else upright_rotation(cameras)
+    near, far = _depth_bounds(cameras, centre, radius, stated, learned_init=is_canonical, where=str(path))
     scene = Scene(
         name=name,
         path=path,
@@ -162,6 +170,51 @@ def build_scene(
             f"bounding_radius if there is one, in one unit of length."
         )
     return scene
+
+
+def _ball(
+    cameras: Cameras,
+    pictures: Sequence[PictureSource],
+    stated: StatedGeometry,
+    wanted: Literal["auto", "cameras", "outlines"],
+    *,
+    canonical: bool,
+    where: str,
+) -> tuple[Float[Tensor, "3"], float]:
+    """Centre, float64, and radius of the object's ball."""
+    centre = None if stated.centre is None else torch.tensor(stated.centre, dtype=torch.float64)
+    if centre is not None and stated.radius is not None:
+        return centre, stated.radius
+    if wanted != "cameras":
+        found = outline_ball(*_outlines(cameras, pictures), centre)
+        if found is not None:
+            return found[0], found[1] if stated.radius is None else stated.radius
+        if wanted == "outlines":
+            raise SceneError(
+                f"{where}: outlines do not tell where the object is: two or more pictures must have a mask, "
+                "or a transparent background, and fit together. Read with ball='cameras', or state "
+                "bounding_centre and bounding_radius in the file."
+            )
+    if centre is None:
+        centre = torch.zeros(3, dtype=torch.float64) if canonical else axes_centre(cameras, where)
+    return centre, stated.radius if stated.radius is not None else inscribed_radius(cameras, centre)
+
+
+def _outlines(cameras: Cameras, pictures: Sequence[PictureSource]) -> tuple[Cameras, list[Mask]]:
+    """The masks of some views, small; a damaged picture shows none, until somebody wants to see it."""
+    count = min(_OUTLINES, len(pictures))
+    small = _shrunk(cameras, _OUTLINE_SIDE)
+    views, masks = [], []
+    for view in [place * len(pictures) // count for place in range(count)]:
+        if not pictures[view].may_be_cut_out:
+            continue
+        try:
+            rgba = pictures[view].load(*small.sizes[view].tolist())
+        except PictureError:
+            continue
+        views.append(view)
+        masks.append(torch.from_numpy(rgba[..., 3] >= 128))
+    return small[views], masks
 
 
 def _files(pictures: Sequence[PictureSource]) -> list[Path]:

@@ -11,7 +11,7 @@ from PIL import Image
 from vnp_core.errors import SceneNotFoundError
 from vnp_nerf.checking.capture import Capture
 from vnp_nerf.checking.diagnoses import Diagnosis, diagnose, exit_code
-from vnp_nerf.checking.silhouettes import object_points, outline_reach
+from vnp_nerf.outlines import object_points, outline_reach
 from vnp_nerf.readers import ReadOptions
 
 DEMO = Path(__file__).parents[3] / "data/demo/furniture"

@@ -12,11 +12,9 @@ from vnp_nerf.checking.silhouettes import (
     baseline_axes,
     compare,
     disagreement,
-    is_whole,
-    object_points,
-    outline_rays,
     plane_range,
 )
+from vnp_nerf.outlines import is_whole, object_points, outline_rays
 
 RADIUS = 0.5
 SIDE = 200

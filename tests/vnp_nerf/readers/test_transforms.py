@@ -6,8 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vnp_nerf.cameras import look_at, orbit_cameras, project
-from vnp_nerf.frames import Similarity
+from vnp_core.errors import ConfigError, SceneError
+from vnp_nerf.cameras import Cameras, look_at, orbit_cameras, picture_rays, project
+from vnp_nerf.frames import BALL_ROOM, Similarity
+from vnp_nerf.pictures import PictureSource
 from vnp_nerf.readers import ReadOptions, open_scene
 
 
@@ -239,10 +241,92 @@ def test_shrunk_scenes_have_shrunk_cameras(tmp_path, write_scene):
 
 
 def test_opening_a_scene_decodes_no_picture(tmp_path, write_scene, monkeypatch):
-    folder = write_scene(tmp_path / "s", nerfstudio=True)
+    """But those of a capture whose outlines are to tell where the object is."""
+    own_frame = write_scene(tmp_path / "own", w=20, h=16)
+    capture = write_scene(tmp_path / "capture", nerfstudio=True)
+    stated = write_scene(tmp_path / "stated", nerfstudio=True, bounding_centre=[0, 0, 0], bounding_radius=1.0)
 
-    def refuse(path):
+    def refuse(path, **options):
         raise AssertionError(f"{path} was opened")
 
     monkeypatch.setattr(Image, "open", refuse)
-    assert len(open_scene(folder)) == 6
+    assert len(open_scene(own_frame)) == 6
+    assert len(open_scene(stated)) == 6
+    assert len(open_scene(capture, ReadOptions(ball="cameras"))) == 6
+    with pytest.raises(AssertionError, match=r"r_0\.png was opened"):
+        open_scene(capture)
+
+
+def framed_aside(folder, write_scene, **extra):
+    """A capture of a ball of radius .4 about (1, 2, 3), by cameras that look past it: 14 views of 64 x 64."""
+    centre = torch.tensor([1.0, 2.0, 3.0])
+    poses = orbit_cameras(14, 3.0, 20.0, 40.0, 64, 64).camera_to_world.clone()
+    turn = torch.linalg.matrix_exp(torch.tensor([[0, 0, 0.12], [0, 0, -0.08], [-0.12, 0.08, 0]]))
+    poses = torch.cat([poses[:, :, :3] @ turn, poses[:, :, 3:] + centre[:, None]], dim=-1)
+    lens = torch.tensor([80.0, 80.0, 32.0, 32.0]).repeat(14, 1)
+    cameras = Cameras(poses, lens, torch.full((14, 2), 64))
+    write_scene(folder, height=64, width=64, cameras=cameras, nerfstudio=True, **extra)
+    for view in range(14):
+        origins, directions = picture_rays(poses[view], lens[view], 64, 64)
+        meets = torch.linalg.cross(origins - centre, directions).norm(dim=-1) < 0.4
+        rgba = np.full((64, 64, 4), 200, np.uint8)
+        rgba[..., 3] = 255 * meets.numpy()
+        Image.fromarray(rgba).save(folder / f"r_{view}.png")
+    return folder
+
+
+def ball_of(scene):
+    middle = scene.frame.inverse().apply(torch.zeros(3, dtype=torch.float64))
+    return middle, 1 / scene.frame.scale
+
+
+def test_outlines_tell_a_captures_ball_and_cameras_another(tmp_path, write_scene):
+    folder = framed_aside(tmp_path / "s", write_scene)
+    wanted = torch.tensor([1.0, 2, 3]).double()
+    for options in (ReadOptions(), ReadOptions(frame="canonical", ball="outlines")):
+        middle, radius = ball_of(open_scene(folder, options))
+        assert (middle - wanted).norm() < 0.02
+        assert radius == pytest.approx(0.4 * BALL_ROOM, rel=0.03)
+    middle, radius = ball_of(open_scene(folder, ReadOptions(ball="cameras")))
+    assert (middle - wanted).norm() > 0.1
+    assert radius > 2 * 0.4
+    by_origin, _ = ball_of(open_scene(folder, ReadOptions(frame="canonical")))
+    assert by_origin.norm() < 1e-9
+
+
+def test_what_a_file_states_of_the_ball_is_kept_and_outlines_tell_the_rest(tmp_path, write_scene):
+    for number, stated in enumerate([{"bounding_centre": [1.1, 2, 3]}, {"bounding_radius": 0.7}]):
+        middle, radius = ball_of(open_scene(framed_aside(tmp_path / str(number), write_scene, **stated)))
+        if "bounding_centre" in stated:
+            torch.testing.assert_close(middle, torch.tensor([1.1, 2, 3]).double())
+            assert radius == pytest.approx(0.5 * BALL_ROOM, rel=0.03)
+        else:
+            assert (middle - torch.tensor([1.0, 2, 3])).norm() < 0.02
+            assert radius == pytest.approx(0.7)
+
+
+def test_pictures_that_show_no_outline_are_passed_over(tmp_path, write_scene):
+    folder = framed_aside(tmp_path / "s", write_scene)
+    wanted = ball_of(open_scene(folder))
+    (folder / "r_0.png").write_bytes((folder / "r_0.png").read_bytes()[:60])  # damaged
+    Image.new("RGB", (64, 64)).save(folder / "r_3.png")  # without alpha
+    middle, radius = ball_of(open_scene(folder))
+    assert (middle - wanted[0]).norm() < 0.02
+    assert radius == pytest.approx(wanted[1], rel=0.03)
+    for view in range(14):
+        Image.new("RGB", (64, 64)).save(folder / f"r_{view}.png")
+    by_cameras = ball_of(open_scene(folder, ReadOptions(ball="cameras")))
+    assert ball_of(open_scene(folder))[1] == by_cameras[1]
+    with pytest.raises(SceneError, match=r"two or more pictures must have a mask"):
+        open_scene(folder, ReadOptions(ball="outlines"))
+    with pytest.raises(ConfigError, match=r"ball is 'masks'; it must be auto, cameras or outlines"):
+        ReadOptions(ball="masks")
+
+
+def test_few_pictures_of_many_are_decoded_for_outlines(tmp_path, write_scene, monkeypatch):
+    folder = write_scene(tmp_path / "s", views=40, nerfstudio=True)
+    decoded = []
+    load = PictureSource.load
+    monkeypatch.setattr(PictureSource, "load", lambda *given: decoded.append(given[0].path) or load(*given))
+    open_scene(folder)
+    assert len({*decoded}) == len(decoded) == 12
