@@ -18,6 +18,10 @@ _CELLS = 48
 """Cells a side of the grids that the object is looked for on: first around all that it can be, then around
 what the first one found.
 """
+_SIDE = 128
+"""Longer side of the masks that balls are found by, pixels: larger ones are shrunk."""
+_SPECK = 0.01
+"""Parts of a mask that are smaller than this share of its largest are none of the object."""
 _AIMED = 0.01
 """Cameras whose axes all pass a point as closely as this, in radii of the ball that fits into their views,
 were put there by a program.
@@ -35,6 +39,20 @@ def is_whole(mask: Mask) -> bool:
 def is_cut_out(mask: Mask) -> bool:
     """Whether there are both object and background."""
     return bool(mask.any() & ~mask.all())
+
+
+def without_specks(mask: Mask) -> Mask:
+    """The mask's largest connected part, and others that are not far too small beside it."""
+    height, width = mask.shape
+    parts = mask * torch.arange(1.0, 1 + height * width, dtype=torch.float64).view(height, width)
+    while True:  # each pixel takes the greatest number that touches it, until all of a part have one
+        grown = F.max_pool2d(parts[None], kernel_size=3, stride=1, padding=1)[0] * mask
+        if torch.equal(grown, parts):
+            break
+        parts = grown
+    numbers, which, counts = parts.unique(return_inverse=True, return_counts=True)
+    kept = (counts >= _SPECK * counts[numbers > 0].amax()) & (numbers > 0) if mask.any() else numbers > 0
+    return kept[which]
 
 
 def outline_rays(camera: Cameras, mask: Mask) -> Float[Tensor, "N 3"]:
@@ -99,7 +117,11 @@ def outline_ball(
     seen = [place for place, mask in enumerate(masks) if is_cut_out(mask)]
     if len(seen) < 2:
         return None
-    shown, outlines = cameras[seen], [masks[place] for place in seen]
+    outlines = [without_specks(_shrunk(masks[place])) for place in seen]
+    sizes = torch.tensor([mask.shape for mask in outlines])
+    y, x = (sizes / cameras.sizes[seen]).unbind(-1)
+    lenses = cameras.intrinsics[seen] * torch.stack([x, y, x, y], dim=-1)
+    shown = Cameras(cameras.camera_to_world[seen], lenses, sizes)
     try:
         box = _box_centre(shown, outlines, upright_rotation(cameras))
     except (CameraError, ViewCountError):
@@ -128,12 +150,21 @@ def _box_centre(
         @ upright
     )
     local = Similarity(turn, -(turn @ middle), 1.0)
-    points = object_points(local.apply_cameras(cameras), masks).double()
+    points = object_points(local.apply_cameras(cameras), masks)
     if len(points) == 0:
         return None
     # What few views leave room for lies far off the object, and not where the middles of outlines meet.
     share = 1 - 2 / len(masks)
     return local.inverse().apply(share * (points.amax(0) + points.amin(0)) / 2)
+
+
+def _shrunk(mask: Mask) -> Mask:
+    height, width = mask.shape
+    factor = _SIDE / max(height, width)
+    if factor >= 1:
+        return mask
+    size = (max(1, round(height * factor)), max(1, round(width * factor)))
+    return F.interpolate(mask.float()[None, None], size=size, mode="area")[0, 0] >= 0.5
 
 
 def _meant_ball(
@@ -146,8 +177,8 @@ def _meant_ball(
         return None
     offset = centre - cameras.positions.double()
     missed = torch.linalg.cross(offset, cameras.forwards.double()).norm(dim=-1).max()
-    room = 1 - BALL_ROOM * outline_reach(shown, outlines, centre) / radius
-    return (centre, radius) if missed < _AIMED * radius and abs(room) < _FRAMED else None
+    empty = 1 - BALL_ROOM * outline_reach(shown, outlines, centre) / radius
+    return (centre, radius) if missed < _AIMED * radius and abs(empty) < _FRAMED else None
 
 
 def _towards(cameras: Cameras, rays: Sequence[Float[Tensor, "N 3"]], up: Float[Tensor, "3"]) -> Cameras:

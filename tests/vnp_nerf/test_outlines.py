@@ -12,7 +12,14 @@ from vnp_core.errors import CameraError, ViewCountError
 from vnp_nerf.cameras import Cameras, look_at, picture_rays
 from vnp_nerf.frames import BALL_ROOM, axes_centre, inscribed_radius
 from vnp_nerf.making.cameras import Orbit
-from vnp_nerf.outlines import is_cut_out, is_whole, object_points, outline_ball, outline_reach
+from vnp_nerf.outlines import (
+    is_cut_out,
+    is_whole,
+    object_points,
+    outline_ball,
+    outline_reach,
+    without_specks,
+)
 
 SIDE = 128
 CENTRE, AXES = torch.tensor([0.4, -0.3, 0.2]), torch.tensor([0.9, 0.5, 0.6])
@@ -124,6 +131,33 @@ def test_views_without_object_or_background_are_passed_over():
     nothing, everything = torch.zeros_like(masks[0]), torch.ones_like(masks[0])
     found = outline_ball(cameras, [nothing, everything, *masks[2:]])
     assert off(found) == pytest.approx(off(wanted), abs=0.02)
+
+
+def test_specks_are_none_of_the_object():
+    mask = torch.zeros(40, 50, dtype=torch.bool)
+    mask[5:25, 5:25] = True  # 400 pixels
+    mask[25, 25] = True  # which touches it by a corner
+    mask[30:32, 40:43] = True  # 6: just a part of it
+    clean = mask.clone()
+    mask[38, 1:4] = True  # 3: a speck
+    assert torch.equal(without_specks(mask), clean)
+    assert torch.equal(without_specks(clean), clean)
+    assert not without_specks(torch.zeros_like(mask)).any()
+    snake = torch.zeros(21, 21, dtype=torch.bool)  # one part, along all of which numbers must travel
+    snake[::2], snake[1::4, -1], snake[3::4, 0] = True, True, True
+    assert torch.equal(without_specks(snake), snake)
+
+
+def test_specks_and_many_pixels_change_no_ball():
+    cameras = around(12)
+    masks = masks_of(cameras)
+    wanted = outline_ball(cameras, masks)
+    for place, mask in enumerate(masks):
+        mask[3, 5 + 9 * place] = True
+    assert off(outline_ball(cameras, masks)) == off(wanted)
+    fine = [mask.repeat_interleave(3, 0).repeat_interleave(3, 1) for mask in masks]
+    large = Cameras(cameras.camera_to_world, 3 * cameras.intrinsics, 3 * cameras.sizes)
+    assert off(outline_ball(large, fine)) == pytest.approx(off(wanted), abs=1e-6)
 
 
 def test_masks_that_leave_it_open_say_nothing():
