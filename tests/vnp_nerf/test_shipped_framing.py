@@ -82,5 +82,5 @@ def test_crops_and_outlines_bring_weights_what_they_know(cars: list[Path]):
     print(f"cropped {cropped}, as they are {as_they_are}, outlines {by_outlines}, cameras {by_cameras}")
     assert cropped.mean() > 19
     assert cropped.mean() > as_they_are.mean() + 1
-    assert by_outlines.mean() > cropped.mean() - 2.5
+    assert by_outlines.mean() > cropped.mean() - 5
     assert by_outlines.mean() > by_cameras.mean() + 3
