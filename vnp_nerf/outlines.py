@@ -58,7 +58,8 @@ def without_specks(mask: Mask) -> Mask:
 def outline_rays(camera: Cameras, mask: Mask) -> Float[Tensor, "N 3"]:
     """Directions, float64, through the middles of a mask's pixels that have a neighbour outside of it."""
     outside = F.max_pool2d(1 - mask.float()[None], kernel_size=3, stride=1, padding=1)[0]
-    pixels = pixel_centres(*mask.shape)[mask & (outside > 0)].double()
+    height, width = mask.shape
+    pixels = pixel_centres(height, width)[mask & (outside > 0)].double()
     return pixel_rays(camera.camera_to_world[0].double(), camera.intrinsics[0].double(), pixels)[1]
 
 

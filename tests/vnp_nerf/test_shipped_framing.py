@@ -58,7 +58,8 @@ def _scores(model: RadianceModel, folders: list[Path], options: ReadOptions) -> 
         seen, true = [], []
         for view, picture in enumerate(pictures_over_white(query)):
             shown = foreground(query.rgba[0, view])
-            pixels = pixel_centres(*shown.shape)[shown]
+            height, width = shown.shape
+            pixels = pixel_centres(height, width)[shown]
             origins, directions = pixel_rays(
                 query.camera_to_world[0, view], query.intrinsics[0, view], pixels
             )
