@@ -18,7 +18,7 @@ _CELLS = 48
 """Cells a side of the grids that the object is looked for on: first around all that it can be, then around
 what the first one found.
 """
-_SIDE = 128
+SIDE = 128
 """Longer side of the masks that balls are found by, pixels: larger ones are shrunk."""
 _SPECK = 0.01
 """Parts of a mask that are smaller than this share of its largest are none of the object."""
@@ -161,7 +161,7 @@ def _box_centre(
 
 def _shrunk(mask: Mask) -> Mask:
     height, width = mask.shape
-    factor = _SIDE / max(height, width)
+    factor = SIDE / max(height, width)
     if factor >= 1:
         return mask
     size = (max(1, round(height * factor)), max(1, round(width * factor)))

@@ -14,6 +14,7 @@ from vnp_core.errors import CameraError, ConfigError, PictureError, SceneError
 from vnp_core.whole_files import read_bounded
 from vnp_nerf.cameras import Cameras
 from vnp_nerf.frames import axes_centre, ball_frame, inscribed_radius, upright_rotation
+from vnp_nerf.outlines import SIDE as OUTLINE_SIDE
 from vnp_nerf.outlines import Mask, outline_ball
 from vnp_nerf.pictures import MAX_PIXELS, PictureSource
 from vnp_nerf.scene import Scene
@@ -26,8 +27,6 @@ LEARNED_INIT_DEPTHS = (2.0, 6.0)
 
 _OUTLINES = 12
 """Views, evenly spread, whose outlines tell where an object is."""
-_OUTLINE_SIDE = 128
-"""Longer side that their pictures are shrunk to, pixels."""
 _NEAREST_IN_RADII = 0.05
 """Near for a camera inside the ball, in ball radii: it must stay positive."""
 
@@ -203,7 +202,7 @@ def _ball(
 def _outlines(cameras: Cameras, pictures: Sequence[PictureSource]) -> tuple[Cameras, list[Mask]]:
     """The masks of some views, small; a damaged picture shows none, until somebody wants to see it."""
     count = min(_OUTLINES, len(pictures))
-    small = _shrunk(cameras, _OUTLINE_SIDE)
+    small = _shrunk(cameras, OUTLINE_SIDE)
     views, masks = [], []
     for view in [place * len(pictures) // count for place in range(count)]:
         if not pictures[view].may_be_cut_out:
