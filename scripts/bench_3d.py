@@ -5,6 +5,10 @@ LPIPS where its weights are at hand.
     python scripts/bench_3d.py --weights furniture --data furniture:outputs/scenes/furniture64 \
         --splits test test_author --output docs/results/furniture.json --sheet docs/results/furniture.png
 
+The shipped table, of weights that ship, from one and three views, in a quarter of an hour on two cores:
+
+    python scripts/bench_3d.py --eval-only
+
 Each corpus of --data has its pairs in data/pairs/NAME.json. Without --weights, only the baselines are scored.
 The same command goes on where it was interrupted, in code that is as some commit holds it.
 The protocols of papers, on renderings of ShapeNet that you have (`published_protocols`), for weights that
@@ -31,7 +35,7 @@ numbers of views together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,22 +54,16 @@ from vnp_core.tables import markdown_table
 from vnp_nerf.baselines import MeanPicture, NearestObject, NearestView, WhitePicture
 from vnp_nerf.console import Voice
 from vnp_nerf.contact_sheets import case_row, contact_sheet, write_png
+from vnp_nerf.corpora import Corpus, Validation, open_corpus, validations
 from vnp_nerf.distributions import score_distributions
-from vnp_nerf.evaluation import (
-    Case,
-    Contestant,
-    ModelPredictor,
-    Predictor,
-    cases_of,
-    evaluate,
-    score_case,
-)
-from vnp_nerf.library import load_model, weights_path
-from vnp_nerf.pairs import Pairs, make_pairs, read_pairs
+from vnp_nerf.evaluation import Case, Contestant, ModelPredictor, Predictor, evaluate, score_case
+from vnp_nerf.library import weights_path
+from vnp_nerf.pairs import read_pairs
 from vnp_nerf.perceptual import find_perceptual
 from vnp_nerf.prediction import check_draws
 from vnp_nerf.published_protocols import PROTOCOLS, published_pairs
-from vnp_nerf.readers import Collection, ReadOptions, open_collection
+from vnp_nerf.readers import ReadOptions, open_collection
+from vnp_nerf.score_workers import Contest, note_side_by_side
 from vnp_nerf.uncertainty_study import Contestants, draw_uncertainty
 
 PAIRS_FOLDER = Path(__file__).resolve().parents[1] / "data" / "pairs"
@@ -75,7 +73,7 @@ PAIRS_FOLDER = Path(__file__).resolve().parents[1] / "data" / "pairs"
 class Bench3D:
     """Novel views of objects that were held out of training."""
 
-    data: tuple[str, ...]
+    data: tuple[str, ...] = ()
     """Corpora as NAME:FOLDER, such as furniture:outputs/scenes/furniture64; or learnit:FOLDER and srn:FOLDER,
     whose pairs and numbers of views are the published ones."""
     category: str | None = None
@@ -84,6 +82,14 @@ class Bench3D:
     """Make near-white background of pictures without alpha transparent: for weights that were trained so."""
     weights: tuple[str, ...] = ()
     """Shipped names or .safetensors files."""
+    eval_only: bool = False
+    """The shipped table: weights that ship, each on the first test objects of its kind, from one and three
+    views. It takes no --data and no --weights; scenes that are missing are left out, and named."""
+    scenes: Path = Path("outputs/scenes")
+    """Of the shipped table: the folder of shapes64 and furniture64."""
+    workers: int | None = None
+    """Processes that score weights on several objects at once, each with its share of the threads; by default
+    one, and a thread each for the shipped table."""
     splits: tuple[str, ...] = ("test",)
     """Splits to score; those that a corpus' pairs lack are passed over."""
     views: tuple[int, ...] = (1, 2, 3, 5, 8)
@@ -130,17 +136,6 @@ class Bench3D:
         return ReadOptions(white_is_empty=self.white_is_empty)
 
 
-@dataclass
-class Corpus:
-    """A corpus with its pairs, and those of the wanted splits that it has."""
-
-    collection: Collection
-    pairs: Pairs
-    splits: tuple[str, ...]
-    views: tuple[int, ...]
-    """Numbers of context views."""
-
-
 def open_corpora(data: str, config: Bench3D) -> list[Corpus]:
     """The corpus of one NAME:FOLDER, or one for each number of views that a published protocol has.
 
@@ -156,17 +151,6 @@ def open_corpora(data: str, config: Bench3D) -> list[Corpus]:
         found = published_pairs(name, collection, config.category, seed=config.seed, limit=config.limit)
         return [Corpus(collection, each.pairs, ("test",), (each.context_count,)) for each in found]
     return [open_corpus(name, Path(folder), config.pairs, config.splits, config.views)]
-
-
-def open_corpus(
-    name: str, folder: Path, folder_of_pairs: Path, wanted: Sequence[str], views: tuple[int, ...]
-) -> Corpus:
-    """A corpus whose pairs are stored. Raises `ConfigError` if it has none of the splits."""
-    pairs = read_pairs(folder_of_pairs / f"{name}.json")
-    splits = tuple(split for split in wanted if split in pairs.scenes)
-    if not splits:
-        raise ConfigError(f"the pairs of {name} have splits {list(pairs.scenes)}, and none of {list(wanted)}")
-    return Corpus(open_collection(folder), pairs, splits, views)
 
 
 def baselines_of(corpus: Corpus, config: Bench3D, voice: Voice) -> list[Predictor]:
@@ -203,7 +187,7 @@ def scored(
     rows: list[Row] = []
     for entered, corpus in zip(contestants, corpora, strict=True):
         for split in corpus.splits:
-            place = (what, corpus.pairs.corpus, str(corpus.collection.root), split)
+            place = corpus.place(what, split)
 
             def noted(who: Contestant, case: Case, count: int, place: tuple[str, ...] = place) -> Any:
                 return notes((*place, who.name, case.name, count), lambda: score(who, case, count))
@@ -223,29 +207,6 @@ def scored(
                     on_case=lambda _, done, report=report: report(done),
                 )
     return rows
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Corpora of one collection, and the objects of its split `val` that factors on sigma are fitted to, at
-    all numbers of views together.
-    """
-
-    corpora: list[Corpus]
-    views: tuple[int, ...]
-    cases: list[Case]
-
-
-def validations(corpora: Sequence[Corpus], config: Bench3D) -> list[Validation]:
-    """One a collection. Raises what reading scenes raises, `SceneNotFoundError` where there is no `val`."""
-    found: list[Validation] = []
-    for root in dict.fromkeys(corpus.collection.root for corpus in corpora):
-        alike = [corpus for corpus in corpora if corpus.collection.root == root]
-        views = tuple(sorted({count for corpus in alike for count in corpus.views}))
-        collection, limit = alike[0].collection, config.calibration_objects
-        pairs = make_pairs(collection, "val", "", ["val"], contexts=max(views), queries=1, limit=limit)
-        found.append(Validation(alike, views, list(cases_of(collection, pairs, "val", read=config.read))))
-    return found
 
 
 def uncertainty_rows(
@@ -274,9 +235,7 @@ def draw_figures(
     """Figures of the first weights' uncertainty on the first objects of each corpus."""
     paths: list[Path] = []
     for corpus in corpora:
-        cases = list(
-            cases_of(corpus.collection, corpus.pairs, corpus.splits[0], config.sheet_objects, config.read)
-        )
+        cases = list(corpus.cases(corpus.splits[0], config.sheet_objects, config.read))
         paths += draw_uncertainty(folder, corpus.pairs.corpus, found.ours, cases, corpus.views, voice)
     return paths
 
@@ -298,6 +257,65 @@ def print_tables(rows: Sequence[Row], console: Console) -> None:
             console.print(Markdown(markdown_table(kept, ("split", "model"), digits=digits)))
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one set of options asks for, opened."""
+
+    config: Bench3D
+    corpora: list[Corpus]
+    models: list[ModelPredictor]
+
+    @classmethod
+    def of(cls, config: Bench3D) -> "Part":
+        """Opens corpora, and loads weights."""
+        corpora = [corpus for data in config.data for corpus in open_corpora(data, config)]
+        models = [ModelPredictor.load(name, config.device) for name in config.weights]
+        return cls(config, corpora, models)
+
+    def score_by_workers(self, workers: int, notes: ScoreNotes, voice: Voice) -> None:
+        """Notes what the weights score, as far as it is not noted yet."""
+        config = self.config
+        for corpus in self.corpora:
+            for split in corpus.splits:
+                contest = Contest(config.weights, corpus, split, config.read, config.device)
+                note_side_by_side(contest, config.limit, workers, notes, voice)
+
+    def predictors(self, voice: Voice) -> list[list[Predictor]]:
+        """Who is scored on each corpus."""
+        if self.config.eval_only:
+            return [[*self.models, NearestView()] for _ in self.corpora]
+        return [[*self.models, *baselines_of(corpus, self.config, voice)] for corpus in self.corpora]
+
+
+def shipped_table(config: Bench3D, console: Console) -> list[Bench3D]:
+    """What --eval-only scores: as many objects as two slow cores manage in a quarter of an hour.
+
+    Raises `ConfigError` beside options that the table has itself, and where none of its scenes are there.
+    """
+    if config.data or config.weights or config.draws or config.nerfacto or config.lookup:
+        raise ConfigError(
+            "--eval-only has corpora and weights of its own: leave --data, --weights, --draws, --nerfacto "
+            "and --lookup out; without --eval-only they are scored as given"
+        )
+    table = (
+        ("shapes-large", "shapes", config.scenes / "shapes64", 40),
+        ("shapes-cars-large", "shapes-cars", config.scenes / "shapes64" / "cars", 30),
+        ("furniture-canonical", "furniture", config.scenes / "furniture64", 30),
+    )
+    parts: list[Bench3D] = []
+    for weights, corpus, folder, limit in table:
+        if folder.is_dir():
+            options = {"data": (f"{corpus}:{folder}",), "weights": (weights,), "views": (1, 3)}
+            limit = config.limit or limit
+            parts.append(replace(config, **options, limit=limit, by_category=corpus == "shapes"))
+        else:
+            make = read_pairs(config.pairs / f"{corpus}.json").make
+            console.print(f"{weights} is left out: there are no scenes at {folder}; make them with: {make}")
+    if not parts:
+        raise ConfigError(f"--scenes {config.scenes}: nothing that the shipped table is about; see above")
+    return parts
+
+
 def main(config: Bench3D) -> None:
     console, voice = Console(), Voice()
     stopwatch = Stopwatch("bench_3d", config.seed, config.device)
@@ -308,37 +326,44 @@ def main(config: Bench3D) -> None:
         raise ConfigError("--draws asks for the uncertainty of weights: name them by --weights")
     if (config.rivals or config.ensemble) and not config.draws:
         raise ConfigError("--rivals and --ensemble are scored for their uncertainty: say --draws as well")
-    if config.sheet is not None and not config.weights:
+    if config.sheet is not None and not (config.weights or config.eval_only):
         raise ConfigError("--sheet shows what weights see: name them by --weights")
+    if config.workers is not None and config.workers < 1:
+        raise ConfigError(f"--workers {config.workers}: give a number of processes, 1 or more")
+    if not (config.data or config.eval_only):
+        raise ConfigError("say what is scored: --data NAME:FOLDER, or --eval-only for the shipped table")
     stems = [weights_path(name).stem for name in config.weights]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ConfigError(
             f"--weights has {twice[0]!r} twice, and rows of one name would be one: rename a file"
         )
-    corpora = [corpus for data in config.data for corpus in open_corpora(data, config)]
-    models: list[ModelPredictor] = []
-    for name in config.weights:
-        model, _ = load_model(name)
-        models.append(ModelPredictor(weights_path(name).stem, model.to(config.device), config.device))
+    workers = config.workers or (torch.get_num_threads() if config.eval_only else 1)
+    parts = [Part.of(part) for part in (shipped_table(config, console) if config.eval_only else [config])]
+    corpora = [corpus for part in parts for corpus in part.corpora]
     drawn: Contestants | None = None
     if config.draws:
         drawn = Contestants.load(
             config.weights[0], config.rivals, config.ensemble, config.draws, config.device
         )
-    fitted_to = validations(corpora, config) if config.draws else []
-    predictors = [[*models, *baselines_of(corpus, config, voice)] for corpus in corpora]
+    fitted_to = validations(corpora, config.calibration_objects, config.read) if config.draws else []
+    predictors = [part.predictors(voice) for part in parts]
     perceptual = find_perceptual()
     if perceptual is None:
         console.print("no LPIPS: the weights that it needs are not on this machine, and nothing is fetched")
-    used = [weights_path(name) for name in (*config.weights, *config.rivals, *config.ensemble)]
+    named = [name for part in parts for name in part.config.weights]
+    used = [weights_path(name) for name in (*named, *config.rivals, *config.ensemble)]
     digests = {path.stem: weights_digest(path) for path in used}
     notes = begun_notes(config.output, digests)
     if notes.known:
         console.print(f"going on with {len(notes.known)} scores of a run that was interrupted: {notes.path}")
     stopwatch.start -= notes.spent
     score = partial(score_case, perceptual=perceptual)
+    rows: list[Row] = []
     try:
-        rows = scored(predictors, corpora, config, voice, "", score, notes)
+        for part, entered in zip(parts, predictors, strict=True):
+            if workers > 1:
+                part.score_by_workers(workers, notes, voice)
+            rows += scored(entered, part.corpora, part.config, voice, "", score, notes)
         if drawn is not None:
             rows += uncertainty_rows(drawn, fitted_to, config, voice, notes)
     except KeyboardInterrupt:
@@ -347,14 +372,16 @@ def main(config: Bench3D) -> None:
     write_results(config.output, stopwatch.results(rows, digests))
     notes.finish()
     console.print(f"\nresults: {config.output}")
-    if config.sheet is not None and models:
+    if config.sheet is not None and parts[0].models:
         panels = [
-            case_row(models[0], case, min(config.sheet_views, max(corpus.views)))
-            for corpus in corpora
+            case_row(part.models[0], case, min(config.sheet_views, max(corpus.views)))
+            for part in parts
+            for corpus in part.corpora
             for split in corpus.splits
-            for case in cases_of(corpus.collection, corpus.pairs, split, config.sheet_objects, config.read)
+            for case in corpus.cases(split, config.sheet_objects, config.read)
         ]
-        write_png(config.sheet, contact_sheet(panels, f"{models[0].name}: held-out objects"))
+        title = ", ".join(part.models[0].name for part in parts)
+        write_png(config.sheet, contact_sheet(panels, f"{title}: held-out objects"))
         console.print(f"pictures: {config.sheet}")
     if config.figures is not None and drawn is not None:
         for path in draw_figures(config.figures, drawn, corpora, config, voice):

@@ -47,7 +47,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """What one run of a benchmark measured. `peak_bytes` is the GPU's if one was used, else the process's.
+    """What one run of a benchmark measured. `peak_bytes` is the GPU's if one was used, else that of its
+    largest process.
 
     weights: the SHA-256 of the file behind each model's name, of models that were read from one.
     """
@@ -243,8 +244,11 @@ def hardware_name(device: torch.device) -> str:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory held so far: torch's allocations on a GPU, the process's resident set on a CPU."""
+    """The most memory held so far: torch's allocations on a GPU; on a CPU the resident set of the process, or
+    of the largest one that it started and waited for.
+    """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = max(resource.getrusage(kind).ru_maxrss for kind in kinds)
     return peak if sys.platform == "darwin" else peak * 1024

@@ -38,10 +38,13 @@ class ScoreNotes:
         Raises `StorageError` on a full disk.
         """
         name = json.dumps(key)
-        if name not in self.known:
+        if key not in self:
             self.known[name] = compute()
             self._note(name)
         return self.known[name]
+
+    def __contains__(self, key: tuple[str | int, ...]) -> bool:
+        return json.dumps(key) in self.known
 
     def _note(self, name: str) -> None:
         if not self._noting:

@@ -20,6 +20,7 @@ from vnp_core.results import Row, mean_row
 from vnp_nerf.canvas import make_canvases
 from vnp_nerf.culled_field import CulledField
 from vnp_nerf.image_metrics import FOREGROUND_ALPHA, foreground, over_white, picture_scores, shape_scores
+from vnp_nerf.library import load_model, weights_path
 from vnp_nerf.pairs import READ_AS_IT_IS, Pairs, ScenePairs, paired_scenes
 from vnp_nerf.perceptual import Perceptual
 from vnp_nerf.perspective_crops import perspective_crops
@@ -119,6 +120,11 @@ class ModelPredictor:
         self.name = name
         self.model = model
         self.device = torch.device(device)
+
+    @classmethod
+    def load(cls, weights: str, device: torch.device | str = "cpu") -> "ModelPredictor":
+        """Weights by a shipped name or a file, named by the file's stem. Raises what `load_model` raises."""
+        return cls(weights_path(weights).stem, load_model(weights)[0].to(device), device)
 
     @torch.inference_mode()
     def render(self, case: Case, count: int) -> list[Rendering]:

@@ -94,6 +94,70 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert {row.condition: row for row in read_results(config.output).rows if row.metric == "psnr"} == found
 
 
+def test_several_processes_give_the_rows_of_one(load_script, workplace: Path) -> None:
+    bench = load_script("bench_3d")
+    config = bench.Bench3D(
+        data=(f"noise:{workplace / 'noise'}",),
+        weights=(str(workplace / "tiny.safetensors"),),
+        splits=("test", "test_author"),
+        views=(1, 3),
+        output=workplace / "side" / "one.json",
+        pairs=workplace / "pairs",
+        device="cpu",
+    )
+    bench.main(config)
+    several = replace(config, workers=2, output=workplace / "side" / "two.json")
+    bench.main(several)
+    one, two = (
+        [row for row in read_results(each.output).rows if row.metric != "seconds"]
+        for each in (config, several)
+    )
+    assert [replace(row, value=0.0, stderr=None) for row in one] == [
+        replace(row, value=0.0, stderr=None) for row in two
+    ]
+    assert [row.value for row in two] == pytest.approx([row.value for row in one], rel=1e-4, abs=1e-5)
+
+
+def test_the_shipped_table_is_of_the_scenes_that_are_there(
+    load_script, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = load_script("bench_3d")
+    shutil.copytree(workplace / "noise", tmp_path / "scenes" / "furniture64")
+    shutil.copy(workplace / "noise_splits.json", tmp_path / "scenes" / "furniture64_splits.json")
+    shutil.copytree(bench.PAIRS_FOLDER, tmp_path / "pairs")
+    pairs = json.loads((workplace / "pairs" / "noise.json").read_text())
+    (tmp_path / "pairs" / "furniture.json").write_text(json.dumps({**pairs, "corpus": "furniture"}))
+    config = bench.Bench3D(
+        eval_only=True,
+        scenes=tmp_path / "scenes",
+        workers=1,
+        limit=1,
+        output=tmp_path / "results.json",
+        pairs=tmp_path / "pairs",
+        device="cpu",
+    )
+    bench.main(config)
+    results = read_results(config.output)
+    assert {row.model for row in results.rows} == {"vnp-nerf-furniture-canonical", "nearest-view"}
+    assert {(row.task, row.condition, row.n) for row in results.rows} == {
+        ("furniture", "views=1", 1),
+        ("furniture", "views=3", 1),
+    }
+    assert results.weights.keys() == {"vnp-nerf-furniture-canonical"}
+    left_out = [line for line in capsys.readouterr().out.split("\n") if "left out" in line]
+    assert [line.split()[0] for line in left_out] == ["shapes-large", "shapes-cars-large"]
+    with pytest.raises(ConfigError, match="leave --data"):
+        bench.main(replace(config, data=("furniture:there",)))
+    with pytest.raises(ConfigError, match="see above"):
+        bench.main(replace(config, scenes=tmp_path / "elsewhere"))
+
+
+def test_nothing_to_score_is_an_error_that_says_what_to_give(load_script) -> None:
+    bench = load_script("bench_3d")
+    with pytest.raises(ConfigError, match="--eval-only"):
+        bench.main(bench.Bench3D())
+
+
 def test_two_weights_of_one_name_are_refused(load_script, workplace: Path, tmp_path: Path) -> None:
     bench = load_script("bench_3d")
     for suffix in (".safetensors", ".json"):
