@@ -5,7 +5,7 @@ LPIPS where its weights are at hand.
     python scripts/bench_3d.py --weights furniture --data furniture:outputs/scenes/furniture64 \
         --splits test test_author --output docs/results/furniture.json --sheet docs/results/furniture.png
 
-The shipped table, of weights that ship, from one and three views, in a quarter of an hour on two cores:
+The shipped table, of weights that ship, from one and three views:
 
     python scripts/bench_3d.py --eval-only
 
@@ -288,7 +288,7 @@ class Part:
 
 
 def shipped_table(config: Bench3D, console: Console) -> list[Bench3D]:
-    """What --eval-only scores: as many objects as two slow cores manage in a quarter of an hour.
+    """What --eval-only scores.
 
     Raises `ConfigError` beside options that the table has itself, and where none of its scenes are there.
     """
