@@ -15,7 +15,14 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.optim import Optimizer
 
-from vnp_core.errors import ConfigError, DivergenceError, OutputExistsError, VNPError, exit_on_error
+from vnp_core.errors import (
+    ConfigError,
+    DivergenceError,
+    OutputExistsError,
+    SceneNotFoundError,
+    VNPError,
+    exit_on_error,
+)
 from vnp_core.finiteness import listed
 from vnp_core.objectives import CollapseMonitor
 from vnp_core.results import hardware_name
@@ -32,6 +39,7 @@ from vnp_nerf.face.dataparser import VNPSceneDataParserConfig
 from vnp_nerf.face.guards import GuardedOptimizers, check_weights
 from vnp_nerf.face.schedulers import WarmupCosineConfig
 from vnp_nerf.host_memory import keep_freed_memory
+from vnp_nerf.readers import Collection
 from vnp_nerf.views import Views
 
 _MOST_SKIPS = 10
@@ -97,9 +105,27 @@ class VNPTrainerConfig(TrainerConfig):
         self.run_dir = None if self.run_dir is None else self.run_dir.absolute()
         parser = manager.dataparser.setup()
         Views.from_scene(parser.scene, parser.context)
+        self._check_evaluation(parser.collection)
         if (loaded := read_checkpoint_to_load(self)) is not None:
             path, state = loaded
             scene_model_state(state, self.pipeline.model.radiance, str(path))
+
+    def _check_evaluation(self, collection: Collection) -> None:
+        """Raises `SceneNotFoundError` where a step is going to evaluate scenes that are not there."""
+        resumed = self.load_dir is not None or self.load_checkpoint is not None
+        due = [
+            f"--{name.replace('_', '-')} {every}"
+            for name in ("steps_per_eval_batch", "steps_per_eval_all_images")
+            if (every := getattr(self, name)) and (resumed or every < self.max_num_iterations)
+        ]
+        try:
+            if due:
+                collection.split("val")
+        except SceneNotFoundError as error:
+            raise SceneNotFoundError(
+                f"{error} {' and '.join(due)} evaluate such scenes during training: hold some out, or set "
+                "what asks for them to 0"
+            ) from error
 
 
 class VNPTrainer(Trainer):

@@ -233,6 +233,25 @@ def test_no_scene_under_data_leaves_nothing_behind(tmp_path: Path, make_config) 
     assert not (tmp_path / "out").exists()
 
 
+def test_scenes_that_a_later_step_would_miss_are_missed_before_the_first(
+    collection: Path, tmp_path: Path, make_config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes" / "train").symlink_to(collection / "train")
+    config = make_config(tmp_path / "scenes", tmp_path / "out", 5)
+    config.steps_per_eval_batch = 4
+    assert exit_code_of(config.save_config) == SceneNotFoundError.exit_code
+    assert "--steps-per-eval-batch 4 evaluate" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+    # A resumed run counts its steps from those before, so any interval may be met.
+    config.steps_per_eval_batch, config.steps_per_eval_all_images = 0, 1000
+    config.load_dir = tmp_path / "elsewhere"
+    assert exit_code_of(config.save_config) == SceneNotFoundError.exit_code
+    config.load_dir = None
+    config.save_config()
+    assert (config.get_base_dir() / "config.yml").exists()
+
+
 def test_a_folder_that_holds_a_run_is_not_overwritten(collection: Path, trained: Path, make_config) -> None:
     before = trained.read_bytes()
     config = make_config(collection, trained.parents[3], 1)
