@@ -152,7 +152,10 @@ class RadianceModel(nn.Module):
         if "local" in readings:
             count = views.mask.shape[1] * (config.canvas // config.patch) ** 2
             view_tokens = tokens.values[:, -count:]  # all but the encoder's null token
-            unet_maps = None if self.unet is None or scales is None else self.unet.maps(scales, view_tokens)
+            unet_maps = None
+            if self.unet is not None and scales is not None:
+                heard = view_tokens.detach() if config.hold_view_depth else view_tokens
+                unet_maps = self.unet.maps(scales, heard)
             local = self.local.maps(pixels, view_tokens, views, canvases.scale, rotation, unet_maps)
             if config.mirror_depth:
                 assert local.depth is not None
@@ -272,11 +275,6 @@ class RadianceModel(nn.Module):
         zero, one = torch.zeros_like(cosine), torch.ones_like(cosine)
         rows = [cosine, sine, zero, -sine, cosine, zero, zero, zero, one]
         return rearrange(torch.stack(rows, dim=-1), "B (i j) -> B i j", i=3)
-
-    def learn_noise_alone(self) -> None:
-        """From now on nothing but the noise of points has gradients; for a model with `config.noise`."""
-        self.requires_grad_(False)
-        self.noise.requires_grad_(True)
 
     def train_outputs(
         self, batch: TrainBatch, generator: torch.Generator, step: int | None = None

@@ -78,6 +78,10 @@ class RadianceConfig:
     """A view and its mirror image are taken to have one depth: the mean of what is predicted of each."""
     view_depth_steps: int = 0
     """First steps of training that teach the U-Net the views' depth and render nothing."""
+    hold_view_depth: bool = False
+    """The U-Net keeps the views' depth as it is, and only what it adds to tokens and to local maps learns:
+    for weights whose depth was taught alone, which other losses soon undo.
+    """
     width: int = 64
     """Width of the point network."""
     position_octaves: int = 5
@@ -160,6 +164,12 @@ class RadianceConfig:
             raise ConfigError(
                 f"view_depth_steps is {self.view_depth_steps}, and these steps teach the U-Net alone: set "
                 "view_unet and view_depth_weight above 0, or view_depth_steps to 0"
+            )
+        if self.hold_view_depth and (not self.view_unet or self.view_depth_steps):
+            raise ConfigError(
+                f"hold_view_depth keeps what a U-Net has learned, and view_unet is {self.view_unet} and "
+                f"view_depth_steps {self.view_depth_steps}: set view_unet above 0 and the steps to 0, or "
+                "hold_view_depth to False"
             )
         if self.mirror_marks and not self.mirror_views:
             raise ConfigError("mirror_marks marks mirror images, and mirror_views is off: set both to True")

@@ -35,6 +35,18 @@ if TYPE_CHECKING:
     from vnp_nerf.radiance import Encoded, RadianceModel
 
 
+def hold_still(model: "RadianceModel") -> None:
+    """Takes the gradients from what `config.noise_alone` and `config.hold_view_depth` keep as it is."""
+    if model.config.noise_alone:
+        model.requires_grad_(False)
+        model.noise.requires_grad_(True)
+    elif model.config.hold_view_depth:
+        assert model.unet is not None
+        model.unet.requires_grad_(False)
+        model.unet.to_tokens.requires_grad_(True)
+        model.unet.to_features.requires_grad_(True)
+
+
 def train_outputs(
     model: "RadianceModel", batch: TrainBatch, generator: torch.Generator, step: int | None = None
 ) -> dict[str, Tensor]:

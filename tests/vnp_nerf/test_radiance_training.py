@@ -9,7 +9,7 @@ from spheres import TINY, sphere_batch, sphere_model, sphere_views, train
 from vnp_core.errors import ConfigError
 from vnp_nerf import radiance_training
 from vnp_nerf.radiance import RadianceModel
-from vnp_nerf.radiance_training import edges_of, level_spreads, query_draws
+from vnp_nerf.radiance_training import edges_of, hold_still, level_spreads, query_draws
 from vnp_nerf.ray_sampling import ball_span
 from vnp_nerf.rendering import ray_weights
 from vnp_nerf.views import Views
@@ -162,7 +162,7 @@ def test_a_noise_that_learns_alone_leaves_pictures_as_they_are():
     batch = sphere_batch(rays=128)
     model = sphere_model(train_draws=0, noise_alone=True, likelihood_weight=1.0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.learn_noise_alone()
+    hold_still(model)
     seen = model.train_outputs(batch, torch.Generator().manual_seed(7))
     losses = train(model, batch, 40)
     again = model.train_outputs(batch, torch.Generator().manual_seed(7))

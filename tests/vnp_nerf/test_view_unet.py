@@ -12,7 +12,7 @@ from vnp_core.optimisers import hidden_matrices
 from vnp_nerf.canvas import make_canvases
 from vnp_nerf.growth import grown
 from vnp_nerf.radiance import RadianceModel
-from vnp_nerf.radiance_training import view_depth_alone
+from vnp_nerf.radiance_training import hold_still, view_depth_alone
 from vnp_nerf.ray_tokens import pixel_channels
 from vnp_nerf.view_depth import true_offsets
 from vnp_nerf.view_unet import MatrixConv, ViewUNet
@@ -193,10 +193,47 @@ def test_alone_it_learns_where_a_sphere_is():
     assert error() < min(0.3 * before, 0.7 * spread)
 
 
+def test_a_depth_that_is_held_stays_while_all_else_learns():
+    model = sphere_model(**UNET, hold_view_depth=True)
+    loud(model.unet)
+    hold_still(model)
+    torch.nn.init.zeros_(model.unet.from_tokens.weight)  # or tokens, which learn, would change it
+    torch.nn.init.zeros_(model.unet.from_tokens.bias)
+    batch, views = with_depth(), sphere_views(3)
+    before = model.encode(views)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
+    for step in range(2):
+        outputs = model.train_outputs(batch, torch.Generator().manual_seed(step))
+        optimiser.zero_grad()
+        sum(model.loss_terms(outputs, batch, step).values()).backward()
+        optimiser.step()
+    after = model.encode(views)
+    assert torch.equal(after.local.depth.offset, before.local.depth.offset)
+    assert torch.equal(after.local.depth.spread, before.local.depth.spread)
+    assert not torch.equal(after.local.features, before.local.features)
+    assert not torch.equal(after.tokens.values, before.tokens.values)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, state[name])}
+    learned = {".".join(name.split(".")[:2]) for name in changed if name.startswith("unet.")}
+    assert learned == {"unet.to_tokens", "unet.to_features"}
+
+
+def test_through_a_depth_that_is_held_nothing_learns():
+    """However loud the tokens' word to it: its loss tells how good it is, and has no gradient."""
+    model = sphere_model(**UNET, hold_view_depth=True)
+    loud(model.unet)
+    hold_still(model)
+    outputs = model.train_outputs(with_depth(), torch.Generator().manual_seed(0))
+    assert outputs["rgb"].requires_grad
+    assert not outputs["view_depth"].requires_grad
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"view_unet": 8}, "set view_depth to True"),
+        ({"view_depth": True, "hold_view_depth": True}, "view_unet is 0"),
+        ({**UNET, "hold_view_depth": True, "view_depth_steps": 9}, "the steps to 0"),
         ({"view_depth": True, "view_unet": 12}, "a multiple of 8 channels"),
         ({"view_depth": True, "view_unet": -8}, "a multiple of 8 channels"),
         ({"view_depth": True, "view_unet": 8, "patch": 32}, "a patch of 2, 4, 8 or 16"),

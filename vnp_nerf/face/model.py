@@ -42,6 +42,7 @@ from vnp_nerf.paper import PaperConfig
 from vnp_nerf.prediction import Prediction
 from vnp_nerf.protocol import Field
 from vnp_nerf.radiance import RadianceConfig, RadianceModel
+from vnp_nerf.radiance_training import hold_still
 from vnp_nerf.ray_sampling import ball_span, stratified_edges
 from vnp_nerf.rendering import Rendering, composite, pixel_rays, rays_across
 from vnp_nerf.surfaces import SOLID, density_normals, solid_depth
@@ -118,8 +119,8 @@ class VNPModel(Model):
         if self.config.initial_weights is not None:
             fresh = ", ".join(start_from(self.radiance, self.config.initial_weights)) or "nothing"
             CONSOLE.print(f"starting from {self.config.initial_weights}; fresh: {fresh}")
-        if isinstance(self.radiance, RadianceModel) and self.radiance.config.noise_alone:
-            self.radiance.learn_noise_alone()
+        if isinstance(self.radiance, RadianceModel):
+            hold_still(self.radiance)
         self.step = 0
         self._seed = torch.initial_seed()
         self._active: ActiveField | None = None
