@@ -154,8 +154,7 @@ class RadianceModel(nn.Module):
             view_tokens = tokens.values[:, -count:]  # all but the encoder's null token
             unet_maps = None
             if self.unet is not None and scales is not None:
-                heard = view_tokens.detach() if config.hold_view_depth else view_tokens
-                unet_maps = self.unet.maps(scales, heard)
+                unet_maps = self.unet.maps(scales, None if config.hold_view_depth else view_tokens)
             local = self.local.maps(pixels, view_tokens, views, canvases.scale, rotation, unet_maps)
             if config.mirror_depth:
                 assert local.depth is not None

@@ -79,8 +79,8 @@ class RadianceConfig:
     view_depth_steps: int = 0
     """First steps of training that teach the U-Net the views' depth and render nothing."""
     hold_view_depth: bool = False
-    """The U-Net keeps the views' depth as it is, and only what it adds to tokens and to local maps learns:
-    for weights whose depth was taught alone, which other losses soon undo.
+    """The U-Net keeps the views' depth as it was taught alone, which other losses soon undo: it hears no
+    tokens, and only what it adds to tokens and to local maps learns.
     """
     width: int = 64
     """Width of the point network."""

@@ -197,10 +197,9 @@ def test_a_depth_that_is_held_stays_while_all_else_learns():
     model = sphere_model(**UNET, hold_view_depth=True)
     loud(model.unet)
     hold_still(model)
-    torch.nn.init.zeros_(model.unet.from_tokens.weight)  # or tokens, which learn, would change it
-    torch.nn.init.zeros_(model.unet.from_tokens.bias)
     batch, views = with_depth(), sphere_views(3)
     before = model.encode(views)
+    torch.testing.assert_close(before.local.depth.offset[:, :3], view_depth_alone(model, views).offset)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
     for step in range(2):
