@@ -233,9 +233,7 @@ def test_no_scene_under_data_leaves_nothing_behind(tmp_path: Path, make_config) 
     assert not (tmp_path / "out").exists()
 
 
-def test_scenes_of_later_steps_are_missed_first(
-    collection: Path, tmp_path: Path, make_config, capsys
-) -> None:
+def test_scenes_of_later_steps_are_missed_first(collection, tmp_path: Path, make_config, capsys) -> None:
     (tmp_path / "scenes").mkdir()
     (tmp_path / "scenes" / "train").symlink_to(collection / "train")
     config = make_config(tmp_path / "scenes", tmp_path / "out", 5)
