@@ -297,10 +297,12 @@ def shipped_table(config: Bench3D, console: Console) -> list[Bench3D]:
             "--eval-only has corpora and weights of its own: leave --data, --weights, --draws, --nerfacto "
             "and --lookup out; without --eval-only they are scored as given"
         )
+    shapes = config.scenes / "shapes64"
+    alone = {"cars": 24, "chairs": 12, "lamps": 12, "tables": 12}
     table = (
-        ("shapes-large", "shapes", config.scenes / "shapes64", 40),
-        ("shapes-cars-large", "shapes-cars", config.scenes / "shapes64" / "cars", 30),
-        ("furniture-canonical", "furniture", config.scenes / "furniture64", 30),
+        ("shapes-large", "shapes", shapes, 24),
+        *((f"shapes-{each}-large", f"shapes-{each}", shapes / each, count) for each, count in alone.items()),
+        ("furniture-canonical", "furniture", config.scenes / "furniture64", 24),
     )
     parts: list[Bench3D] = []
     for weights, corpus, folder, limit in table:

@@ -24,7 +24,7 @@ pytest.importorskip("open3d")
 Folders = Callable[[Sequence[str], int], list[Path]]
 CARS, OTHERS = ("cars",), ("chairs", "lamps", "tables", "cars")
 CARDED = [("shapes-cars-large", CARS, 12), ("shapes-large", OTHERS, 4)]
-ALONE = [("shapes-chairs-large", ("chairs",), 12), ("shapes-tables-large", ("tables",), 12)]
+ALONE = [(f"shapes-{each}-large", (each,), 12) for each in ("chairs", "lamps", "tables")]
 RAYS = 1000
 
 
