@@ -250,8 +250,9 @@ def begun_notes(output: Path, digests: Mapping[str, str]) -> ScoreNotes:
 def print_tables(rows: Sequence[Row], console: Console) -> None:
     """One table a corpus and metric."""
     for task in dict.fromkeys(row.task for row in rows):
-        for metric in dict.fromkeys(row.metric for row in rows):
-            kept = [row for row in rows if (row.task, row.metric) == (task, metric)]
+        of_task = [row for row in rows if row.task == task]
+        for metric in dict.fromkeys(row.metric for row in of_task):
+            kept = [row for row in of_task if row.metric == metric]
             digits = 2 if metric.startswith("psnr") else 3
             console.print(f"\n{task}, {metric}")
             console.print(Markdown(markdown_table(kept, ("split", "model"), digits=digits)))
@@ -370,8 +371,8 @@ def main(config: Bench3D) -> None:
             rows += uncertainty_rows(drawn, fitted_to, config, voice, notes)
     except KeyboardInterrupt:
         raise InterruptedRunError(notes.farewell) from None
-    print_tables(rows, console)
     write_results(config.output, stopwatch.results(rows, digests))
+    print_tables(rows, console)
     notes.finish()
     console.print(f"\nresults: {config.output}")
     if config.sheet is not None and parts[0].models:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from vnp_core.errors import ConfigError, DataError, InterruptedRunError, SceneNotFoundError
-from vnp_core.results import read_results
+from vnp_core.results import Row, read_results
 from vnp_nerf.library import build_model, save_model
 from vnp_nerf.radiance_config import RadianceConfig
 
@@ -151,6 +152,21 @@ def test_the_shipped_table_is_of_the_scenes_that_are_there(
         bench.main(replace(config, data=("furniture:there",)))
     with pytest.raises(ConfigError, match="see above"):
         bench.main(replace(config, scenes=tmp_path / "elsewhere"))
+
+
+def test_tables_are_of_the_metrics_that_each_corpus_has(
+    load_script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = load_script("bench_3d")
+    has = {"shapes": ("psnr", "view_depth"), "furniture": ("psnr",)}
+    rows = [
+        Row("model", task, "test", "views=1", metric, 0.5, 0.1, 2)
+        for task, metrics in has.items()
+        for metric in metrics
+    ]
+    bench.print_tables(rows, Console())
+    titles = [line for line in capsys.readouterr().out.split("\n") if line.startswith(tuple(has))]
+    assert titles == ["shapes, psnr", "shapes, view_depth", "furniture, psnr"]
 
 
 def test_nothing_to_score_is_an_error_that_says_what_to_give(load_script) -> None:
