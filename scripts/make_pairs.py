@@ -1,7 +1,7 @@
 """Draws the fixed evaluation pairs of a corpus and stores them in data/pairs/NAME.json.
 
     python scripts/make_pairs.py furniture outputs/scenes/furniture64 --splits test test_author \
-        --make "python scripts/make_scenes.py furniture --output outputs/scenes/furniture64"
+        --make "python scripts/make_scenes.py furniture --output outputs/scenes/furniture64 --depth"
     python scripts/make_pairs.py furniture-unseen outputs/scenes/furniture64 --unseen-side --splits test ...
 """
 
