@@ -98,9 +98,13 @@ class Lens:
 def _widest_zoom(lens: Lens) -> float:
     low, high = _ZOOMS
     if not lens._is_filled(high):
+        inside = 0 <= lens.cx <= lens.width and 0 <= lens.cy <= lens.height
+        # Zooming is about the centre, which no zoom moves into the picture.
+        aside = f", whose principal point ({lens.cx:g}, {lens.cy:g}) lies outside of the picture"
         raise CameraError(
             f"The distortion (k1, k2, k3, p1, p2) = {(lens.k1, lens.k2, lens.k3, lens.p1, lens.p2)} is too "
-            f"strong to be undone at {lens.width} x {lens.height} pixels with focal length {lens.fx:g}. "
+            f"strong to be undone at {lens.width} x {lens.height} pixels with focal length {lens.fx:g}"
+            f"{'' if inside else aside}. "
             f"Undistort the pictures by other means (colmap image_undistorter) and give those."
         )
     for _ in range(40):

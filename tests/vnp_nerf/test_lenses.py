@@ -90,3 +90,9 @@ def test_colours_of_invisible_pixels_do_not_bleed_in():
 def test_distortion_that_folds_the_picture_is_refused(strength):
     with pytest.raises(CameraError, match="too strong"):
         Lens(20.0, 20.0, 32.0, 24.0, 48, 64, **strength).pinhole()
+
+
+@pytest.mark.parametrize("centre", [(-1.0, 24.0), (32.0, 49.0)])
+def test_a_refused_cut_of_a_picture_is_told_that_its_centre_lies_outside(centre):
+    with pytest.raises(CameraError, match=r"principal point \(.*\) lies outside of the picture"):
+        Lens(100.0, 100.0, *centre, 48, 64, k1=1e-3).pinhole()
