@@ -5,7 +5,7 @@ LPIPS where its weights are at hand.
     python scripts/bench_3d.py --weights furniture --data furniture:outputs/scenes/furniture64 \
         --splits test test_author --output docs/results/furniture.json --sheet docs/results/furniture.png
 
-The shipped table, of weights that ship, from one and three views (8 minutes of two cores with bfloat16):
+The shipped table, of weights that ship, from one and three views (9 minutes of two cores with bfloat16):
 
     python scripts/bench_3d.py --eval-only
 

@@ -25,6 +25,9 @@ Folders = Callable[[Sequence[str], int], list[Path]]
 CARS, OTHERS = ("cars",), ("chairs", "lamps", "tables", "cars")
 CARDED = [("shapes-cars-large", CARS, 12), ("shapes-large", OTHERS, 4)]
 ALONE = [(f"shapes-{each}-large", (each,), 12) for each in ("chairs", "lamps", "tables")]
+SENSITIVE = {"shapes-lamps-large": (0.1, 0.6)}
+"""Greatest change by rounding, of the mean and of one object, dB: two of the twelve lamps move by .1 to .4,
+up or down, whatever the errors are drawn by."""
 RAYS = 1000
 
 
@@ -107,17 +110,10 @@ def test_weights_of_one_category_are_better_at_it_than_those_of_four(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "categories", "count", "mean", "largest"),
-    [
-        (*weights, 0.1, 0.6) if weights[0] == "shapes-lamps-large" else (*weights, 0.03, 0.2)
-        for weights in [*CARDED, *ALONE]
-    ],
-)
+@pytest.mark.parametrize(("name", "categories", "count"), [*CARDED, *ALONE])
 def test_rounding_weights_to_bfloat16_costs_nothing_that_scores_show(
-    made: Folders, name: str, categories: Sequence[str], count: int, mean: float, largest: float
+    made: Folders, name: str, categories: Sequence[str], count: int
 ):
-    # Two of the twelve lamps are more sensitive: .1 to .4 dB, up or down, whatever the errors are drawn by.
     # The weights before they were rounded are gone: those that ship are moved once more, by errors as large.
     folders = made(categories, count)
     scores: list[Tensor] = []
@@ -129,6 +125,7 @@ def test_rounding_weights_to_bfloat16_costs_nothing_that_scores_show(
         scores.append(_scores(model, folders, 3))
     change = scores[1] - scores[0]
     assert change.any()
+    mean, largest = SENSITIVE.get(name, (0.03, 0.2))
     assert change.mean().abs() < mean
     assert change.abs().max() < largest
 
